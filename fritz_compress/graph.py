@@ -1,0 +1,235 @@
+"""A Keras model as nodes and tensors, nested models flattened.
+
+The only file that uses private attributes of Keras. `trace` never changes the
+model: it replays the model's graph on symbolic tensors and notes every call.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import tree
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tensor:
+    """One value of the graph: a model input or the result of one call.
+
+    Attributes:
+        shape: Shape with `None` where the size is not known.
+        dtype: Name of the type, such as `"float32"`.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Node:
+    """One call of one operation. A shared layer has one node per call.
+
+    Attributes:
+        operation: The `keras.Operation` called: a layer or a raw operation.
+        args, kwargs: What it was called with, a `Tensor` in place of each
+            symbolic tensor; everything else (slices, axes) as it was.
+        outputs: The tensors that it makes.
+    """
+
+    operation: keras.Operation
+    args: tuple
+    kwargs: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors among the arguments, in their order."""
+        flat = tree.flatten((self.args, self.kwargs))
+        return tuple(value for value in flat if isinstance(value, Tensor))
+
+    @property
+    def kind(self) -> str:
+        """Class name of the operation, such as `"Conv2D"`."""
+        return type(self.operation).__name__
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
+    """The calls of a model in an order in which they can be run.
+
+    Attributes:
+        model: The model traced.
+        inputs: One tensor per input of the model.
+        nodes: The calls, producers before consumers.
+        outputs: What the model returns: its structure with tensors inside.
+    """
+
+    model: keras.Model
+    inputs: tuple[Tensor, ...]
+    nodes: tuple[Node, ...]
+    outputs: Any
+
+    @property
+    def output_tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that leave the model, flat."""
+        return tuple(tree.flatten(self.outputs))
+
+    def consumers(self) -> dict[Tensor, list[Node]]:
+        """Which nodes read each tensor; tensors nobody reads are missing."""
+        found: dict[Tensor, list[Node]] = {}
+        for node in self.nodes:
+            for tensor in dict.fromkeys(node.inputs):
+                found.setdefault(tensor, []).append(node)
+        return found
+
+    def run(self, inputs: Sequence[Any], call: Callable[..., Any]) -> Any:
+        """Evaluates the graph on other values than tensors.
+
+        Args:
+            inputs: One value per input of the model.
+            call: Called as `call(node, *args, **kwargs)` with the values in
+                place of the tensors; returns the node's output values.
+
+        Returns: the values of `outputs`, in the model's own structure.
+        """
+        values: dict[Tensor, Any] = dict(zip(self.inputs, inputs, strict=True))
+
+        def fill(structure):
+            return tree.map_structure(
+                lambda v: values[v] if isinstance(v, Tensor) else v, structure
+            )
+
+        for node in self.nodes:
+            results = call(node, *fill(node.args), **fill(node.kwargs))
+            values.update(zip(node.outputs, tree.flatten(results)))
+        return fill(self.outputs)
+
+
+def trace(
+    model: keras.Model,
+    input_shapes: Sequence[tuple[int | None, ...]] | None = None,
+) -> Graph:
+    """Lists the calls that a model makes, models inside it flattened.
+
+    Args:
+        model: A Functional or a built Sequential model.
+        input_shapes: Shapes, batch included, to trace with in place of the
+            model's own, one per input.
+
+    Raises:
+        ValueError: for a model without a graph (subclassed, or a Sequential
+            that is not built), or a wrong number of shapes.
+
+    Example:
+
+    >>> [node.kind for node in trace(model).nodes]
+    ['Conv2D', 'InstanceNormalization', 'ReLU']
+    """
+    if not is_graph(model):
+        raise ValueError(
+            "Expected a Functional or a built Sequential model, whose layers "
+            f"can be traced. Received: {type(model).__name__} "
+            f"'{getattr(model, 'name', '?')}'. Rewrite a subclassed model with "
+            "`keras.Model(inputs, outputs)`; call or build a Sequential first."
+        )
+    shapes = input_shapes or [tensor.shape for tensor in model.inputs]
+    if len(shapes) != len(model.inputs):
+        raise ValueError(
+            f"Model '{model.name}' has {len(model.inputs)} inputs. "
+            f"Received: {len(shapes)} input_shapes."
+        )
+    tracer = _Tracer()
+    inputs = tuple(
+        Tensor(tuple(shape), keras.backend.standardize_dtype(tensor.dtype))
+        for shape, tensor in zip(shapes, model.inputs)
+    )
+    outputs = tracer.replay(model, inputs, training=None)
+    return Graph(model, inputs, tuple(tracer.nodes), outputs)
+
+
+def is_graph(operation: Any) -> bool:
+    """Whether `trace` can look inside: Functional, or Sequential and built."""
+    if isinstance(operation, keras.Sequential):
+        return operation.built and bool(operation.inputs)
+    return hasattr(operation, "_run_through_graph")
+
+
+def weights_by_attribute(layer: keras.Layer) -> Mapping[str, keras.Variable]:
+    """The layer's own weights by the attribute that holds each.
+
+    Weights of layers inside the layer are not listed.
+
+    >>> list(weights_by_attribute(keras.layers.Conv2D(4, 3)))  # built
+    ['kernel', 'bias']
+    """
+    own = {id(weight) for weight in layer.weights}
+    return {
+        # Keras keeps some kernels under a private name with a property.
+        name.removeprefix("_"): value
+        for name, value in vars(layer).items()
+        if id(value) in own
+    }
+
+
+class _Tracer:
+    def __init__(self):
+        self.nodes: list[Node] = []
+
+    def replay(self, model, inputs, training):
+        if isinstance(model, keras.Sequential):
+            step = functools.partial(self.call, training=training)
+            layers = [
+                layer
+                for layer in model.layers
+                if not isinstance(layer, keras.layers.InputLayer)
+            ]
+            return functools.reduce(
+                lambda value, layer: step(layer)(value),
+                layers,
+                tree.flatten(inputs)[0],
+            )
+        return model._run_through_graph(
+            inputs, operation_fn=lambda op: self.call(op, training)
+        )
+
+    def call(self, operation, training):
+        """What stands in for `operation` while the graph is replayed."""
+
+        def record(*args, **kwargs):
+            if is_graph(operation):
+                own = kwargs.get("training")
+                inner = args[0] if args else kwargs["inputs"]
+                return self.replay(
+                    operation, inner, training if own is None else own
+                )
+            if training is not None and _takes_training(operation):
+                # `base(x, training=False)` holds for every layer inside.
+                kwargs.setdefault("training", training)
+            outputs = tree.map_structure(
+                lambda spec: Tensor(
+                    tuple(spec.shape),
+                    keras.backend.standardize_dtype(spec.dtype),
+                ),
+                _output_spec(operation, args, kwargs),
+            )
+            flat = tuple(tree.flatten(outputs))
+            self.nodes.append(Node(operation, args, kwargs, flat))
+            return outputs
+
+        return record
+
+
+def _takes_training(operation) -> bool:
+    return "training" in inspect.signature(operation.call).parameters
+
+
+def _output_spec(operation, args, kwargs):
+    def symbolic(value):
+        if isinstance(value, Tensor):
+            return keras.KerasTensor(value.shape, value.dtype)
+        return value
+
+    args, kwargs = tree.map_structure(symbolic, (args, kwargs))
+    return operation.compute_output_spec(*args, **kwargs)

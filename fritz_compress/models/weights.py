@@ -1,0 +1,114 @@
+"""Weights from files into models, with errors that say what differs."""
+
+import os
+import pathlib
+
+import h5py
+import keras
+import numpy as np
+
+SUFFIXES = (".weights.h5", ".keras", ".h5", ".npz")
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
+    """Loads every weight of a model from a file, or raises.
+
+    Args:
+        model: A built model; on an error its weights are as they were.
+        path: A `.weights.h5`, `.keras` or `.h5` file that Keras wrote, or a
+            `.npz` archive that holds one array per weight, named by the
+            weight's `path` ("layer/kernel").
+
+    Raises:
+        ValueError: if the file does not exist, its name has another ending,
+            or it holds the weights of another architecture.
+    """
+    path = pathlib.Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(
+            f"A checkpoint file must end in one of {', '.join(SUFFIXES)}. "
+            f"Received: '{path}'."
+        )
+    if not path.is_file():
+        raise ValueError(f"No checkpoint file at '{path}'.")
+    if path.suffix == ".npz":
+        arrays = _from_archive(model, path)
+    else:
+        arrays = _from_keras(model, path)
+    model.set_weights(arrays)
+
+
+def _from_archive(model, path):
+    with np.load(path) as archive:
+        stored = {name: archive[name] for name in archive.files}
+    missing = [w.path for w in model.weights if w.path not in stored]
+    extra = stored.keys() - {w.path for w in model.weights}
+    if missing or extra:
+        raise _mismatch(
+            model,
+            path,
+            f"missing in the file: {missing[:3] or 'nothing'}, "
+            f"unknown to the model: {sorted(extra)[:3] or 'nothing'}",
+        )
+    for weight in model.weights:
+        if stored[weight.path].shape != tuple(weight.shape):
+            raise _mismatch(
+                model,
+                path,
+                f"'{weight.path}' has shape {tuple(weight.shape)} in the "
+                f"model and {stored[weight.path].shape} in the file",
+            )
+    return [stored[weight.path].astype(weight.dtype) for weight in model.weights]
+
+
+def _from_keras(model, path):
+    stored = _stored_parameters(model, path)
+    if stored is not None and stored != model.count_params():
+        raise _mismatch(
+            model,
+            path,
+            f"the model has {model.count_params():,} parameters and the file "
+            f"{stored:,}",
+        )
+    # Keras assigns weight by weight and may stop halfway: try on a copy.
+    trial = keras.models.clone_model(model)
+    try:
+        trial.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise _mismatch(model, path, str(error)) from error
+    return trial.get_weights()
+
+
+def _stored_parameters(model, path):
+    """Parameters in the file, or None for `.keras`, a zip that Keras reads."""
+    if path.suffix == ".keras":
+        loaded = keras.saving.load_model(path, compile=False)
+        return loaded.count_params()
+    sizes = []
+
+    def count(name, item):
+        parts = name.split("/")
+        if isinstance(item, h5py.Dataset) and not {
+            "optimizer",
+            "optimizer_weights",
+            "seed_generator",
+        }.intersection(parts):
+            sizes.append(item.size)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(count)
+    except OSError as error:
+        raise _mismatch(model, path, f"not a readable HDF5 file: {error}") from (
+            error
+        )
+    return sum(sizes)
+
+
+def _mismatch(model, path, difference):
+    return ValueError(
+        f"'{path}' does not hold the weights of model '{model.name}' "
+        f"({len(model.layers)} layers, {model.count_params():,} parameters): "
+        f"{difference}. Build the model with the class and `alpha` it was "
+        "trained with."
+    )
