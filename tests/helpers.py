@@ -1,0 +1,31 @@
+"""What several test files need."""
+
+import keras
+import numpy as np
+
+
+def distinct_weights(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Gives every weight of a model distinct, non-default values, in place.
+
+    Untrained normalization weights are ones and zeros and would hide a
+    mix-up of channels. Kernels are scaled by their fan-in, so that signals
+    neither die nor explode; moving variances are positive; integer weights
+    (seeds, counters) stay.
+
+    Returns: the model, for chaining.
+    """
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "float" in keras.backend.standardize_dtype(weight.dtype):
+            weight.assign(_values(rng, weight.name, tuple(weight.shape)))
+    return model
+
+
+def _values(rng, name, shape):
+    if "variance" in name:
+        return rng.uniform(0.5, 1.5, shape)
+    if "gamma" in name or name == "scale":
+        return rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)
+    if len(shape) < 2:
+        return rng.uniform(0.1, 0.5, shape) * rng.choice([-1, 1], shape)
+    return rng.normal(0, 1.4 / np.sqrt(np.prod(shape[:-1])), shape)
