@@ -1,0 +1,12 @@
+"""Keras models to files for phones, checked against Keras."""
+
+from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.report import ConversionReport, LayerReport
+from fritz_compress.convert.samples import sample_pictures
+
+__all__ = [
+    "ConversionError",
+    "ConversionReport",
+    "LayerReport",
+    "sample_pictures",
+]
