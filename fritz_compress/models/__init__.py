@@ -1,5 +1,7 @@
 """Model builders: classes with `build(..., alpha)`, made to be subclassed."""
 
+from fritz_compress.models.feature_extractor import VGG16Features
+from fritz_compress.models.pretrained import load_pretrained
 from fritz_compress.models.style_transfer import (
     SmallStyleTransferNetwork,
     StyleTransferNetwork,
@@ -8,4 +10,6 @@ from fritz_compress.models.style_transfer import (
 __all__ = [
     "SmallStyleTransferNetwork",
     "StyleTransferNetwork",
+    "VGG16Features",
+    "load_pretrained",
 ]

@@ -1,0 +1,70 @@
+"""A student that learns a teacher's pictures, on top of keras.distillation."""
+
+import keras
+
+from fritz_compress.losses import PixelLoss
+
+
+class PixelDistillation(keras.distillation.DistillationLoss):
+    """Teaches a student the exact pixels of its teacher.
+
+    One more loss for `keras.distillation.Distiller`, to be used alone or
+    beside Keras' own (`FeatureDistillation` and others).
+
+    Args:
+        texture_weight: See `losses.PixelLoss`. Defaults to 0.3.
+
+    Raises:
+        ValueError: on construction if `texture_weight` is negative.
+
+    Example:
+
+    >>> keras.distillation.Distiller(
+    ...     teacher, student, PixelDistillation(), student_loss_weight=0.0)
+    """
+
+    def __init__(self, texture_weight: float = 0.3):
+        self.loss = PixelLoss(texture_weight)
+
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        return self.loss(teacher_outputs, student_outputs)
+
+    def get_config(self):
+        return {"texture_weight": self.loss.texture_weight}
+
+
+def pixel_distiller(
+    teacher: keras.Model,
+    student: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    texture_weight: float = 0.3,
+) -> keras.distillation.Distiller:
+    """A compiled distiller that learns from photos alone.
+
+    `fit` it on batches of photos, without targets; the trained network is
+    its attribute `student`. Freezes the teacher, as Keras does.
+
+    Args:
+        teacher: Model from photos to pictures, `(batch, height, width, 3)`.
+        student: Model of the same input and output shape.
+        optimizer: Optimizer of the student's weights.
+        texture_weight: See `losses.PixelLoss`. Defaults to 0.3.
+
+    Raises:
+        ValueError: if teacher and student have different shapes.
+
+    Reference: Hinton, Vinyals and Dean, "Distilling the Knowledge in a
+    Neural Network", https://arxiv.org/abs/1503.02531, with pictures in place
+    of soft targets.
+    """
+    distiller = keras.distillation.Distiller(
+        teacher,
+        student,
+        PixelDistillation(texture_weight),
+        student_loss_weight=0.0,
+        name=f"{student.name}_distiller",
+    )
+    # Keras asks for a loss on labels; its weight is 0 and it is never called.
+    distiller.compile(optimizer=optimizer, loss="mse")
+    distiller.build((None, *student.input_shape[1:]))
+    return distiller

@@ -1,0 +1,155 @@
+"""Losses that train pictures: on a teacher's pixels, or on a style."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from fritz_compress.ops import style
+
+HALF_RANGE = 127.5  # pixels of [0, 255] become units of [-1, 1]
+
+
+@keras.saving.register_keras_serializable("fritz_compress")
+class PixelLoss(keras.losses.Loss):
+    """Mean absolute error of pixels plus the error of their local texture.
+
+    `mean|y - t| / 127.5 + texture_weight * sum over steps 1, 2, 4 and both
+    axes of mean|e(y) - e(t)|`, with `e` the `ops.style.texture_energy` of the
+    picture in units of 127.5. Plain L1 leaves fine texture out; the second
+    term asks for its amount without asking for every grain's position.
+
+    Args:
+        texture_weight: Weight of the texture term, 0 for plain L1. Defaults
+            to 0.3.
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: The teacher's pictures, `(batch, height, width, 3)` in
+            `[0, 255]`.
+        y_pred: The student's pictures, same shape.
+
+    Raises:
+        ValueError: on construction if `texture_weight` is negative.
+
+    Example:
+
+    >>> float(PixelLoss()(teacher(photos), student(photos)))
+    0.31
+    """
+
+    def __init__(
+        self, texture_weight: float = 0.3, name: str = "pixel_loss", **kwargs
+    ):
+        if texture_weight < 0:
+            raise ValueError(
+                "`texture_weight` must not be negative; 0 switches the term "
+                f"off. Received: texture_weight={texture_weight}."
+            )
+        super().__init__(name=name, **kwargs)
+        self.texture_weight = texture_weight
+
+    def call(self, y_true, y_pred):
+        y_true = y_true / HALF_RANGE
+        y_pred = y_pred / HALF_RANGE
+        loss = _mean_absolute_error(y_true, y_pred)
+        if not self.texture_weight:
+            return loss
+        texture = sum(
+            _mean_absolute_error(
+                style.texture_energy(y_true, step, axis),
+                style.texture_energy(y_pred, step, axis),
+            )
+            for step in style.TEXTURE_STEPS
+            for axis in (1, 2)
+        )
+        return loss + self.texture_weight * texture
+
+    def get_config(self):
+        return {**super().get_config(), "texture_weight": self.texture_weight}
+
+
+class PerceptualLoss(keras.losses.Loss):
+    """Content, style and variation losses of Johnson et al.
+
+    `content_weight * mean (F_c(y) - F_c(x))^2 + style_weight * sum over
+    layers of |G(F_l(y)) - G(F_l(s))|^2 + variation_weight * V(y)`, with `F`
+    the features of a frozen network, `G` their Gram matrix, `x` the photo, `s`
+    the style picture and `V` the total variation in grey levels.
+
+    The target of `fit` is the photo itself: `fit(photos.map(lambda x: (x,
+    x)))`. A style loss alone says little about the picture: look at it, too.
+    The loss holds a network and is not serializable.
+
+    Args:
+        extractor: Model from pictures in `[0, 255]` to a list of feature
+            maps, such as `models.VGG16Features.build()`.
+        style_image: Array of shape `(height, width, 3)` in `[0, 255]`.
+        content_layer: Index of the feature map compared with the photo's.
+            Defaults to 2, block3_conv3 of `VGG16Features`.
+        content_weight: Defaults to 1.
+        style_weight: Defaults to `1e-4`; the Gram terms are large.
+        variation_weight: Defaults to 10.
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Photos, `(batch, height, width, 3)` in `[0, 255]`.
+        y_pred: Their stylized pictures, same shape.
+
+    Raises:
+        ValueError: on construction for a style image that is not RGB, or a
+            `content_layer` that the extractor does not have.
+
+    Reference: Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time
+    Style Transfer and Super-Resolution", https://arxiv.org/abs/1603.08155,
+    section 3.2.
+    """
+
+    def __init__(
+        self,
+        extractor: keras.Model,
+        style_image: np.ndarray,
+        content_layer: int = 2,
+        content_weight: float = 1.0,
+        style_weight: float = 1e-4,
+        variation_weight: float = 10.0,
+        name: str = "perceptual_loss",
+        **kwargs,
+    ):
+        style_image = np.asarray(style_image, "float32")
+        if style_image.ndim != 3 or style_image.shape[-1] != 3:
+            raise ValueError(
+                "`style_image` must have shape (height, width, 3). Received: "
+                f"shape {style_image.shape}."
+            )
+        if not 0 <= content_layer < len(extractor.outputs):
+            raise ValueError(
+                "`content_layer` must be an index into the extractor's "
+                f"{len(extractor.outputs)} feature maps. Received: "
+                f"content_layer={content_layer}."
+            )
+        super().__init__(name=name, **kwargs)
+        self.extractor = extractor
+        self.content_layer = content_layer
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.variation_weight = variation_weight
+        # As NumPy: constants of the training step on every backend.
+        self.style_grams = [
+            ops.convert_to_numpy(style.gram_matrix(features))
+            for features in extractor(style_image[None])
+        ]
+
+    def call(self, y_true, y_pred):
+        content = self.extractor(y_true)[self.content_layer]
+        features = self.extractor(y_pred)
+        loss = self.content_weight * ops.mean(
+            ops.square(features[self.content_layer] - content), axis=(1, 2, 3)
+        )
+        for feature, target in zip(features, self.style_grams):
+            errors = ops.square(style.gram_matrix(feature) - target)
+            loss += self.style_weight * ops.sum(errors, axis=(1, 2))
+        return loss + self.variation_weight * style.total_variation(y_pred)
+
+
+def _mean_absolute_error(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred), axis=(1, 2, 3))

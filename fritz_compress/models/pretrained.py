@@ -1,0 +1,49 @@
+"""Networks that come with the package, trained by it."""
+
+import importlib.resources
+
+import keras
+
+from fritz_compress.models.style_transfer import (
+    SmallStyleTransferNetwork,
+    StyleTransferNetwork,
+)
+
+# Name: builder and width multiplier. The weights are `<name>.npz` in
+# `fritz_compress.pretrained`, with a card `<name>.md` beside them.
+PRETRAINED = {
+    "starry_night_teacher": (StyleTransferNetwork, 0.25),
+    "starry_night_student": (SmallStyleTransferNetwork, 0.3),
+}
+
+
+def load_pretrained(
+    name: str, image_size: tuple[int, int] | None = None
+) -> keras.Model:
+    """Builds a network with the weights that come with the package.
+
+    Args:
+        name: "starry_night_teacher" (108,374 weights) or
+            "starry_night_student" (11,868 weights, taught by the former).
+        image_size: `(height, width)`, multiples of 4, or `None` for a model
+            that takes any size.
+
+    Returns: an uncompiled model; see `StyleTransferNetwork.build`.
+
+    Raises:
+        ValueError: for a name that the package does not have.
+
+    Example:
+
+    >>> load_pretrained("starry_night_student").count_params()
+    11868
+    """
+    if name not in PRETRAINED:
+        raise ValueError(
+            f"`name` must be one of {', '.join(PRETRAINED)}. Received: "
+            f"name='{name}'."
+        )
+    builder, alpha = PRETRAINED[name]
+    weights = importlib.resources.files("fritz_compress.pretrained")
+    with importlib.resources.as_file(weights / f"{name}.npz") as path:
+        return builder.build(image_size, alpha, checkpoint_file=path)

@@ -1,0 +1,62 @@
+"""What a style loss measures: Gram matrices, variation, local texture."""
+
+from keras import ops
+
+TEXTURE_STEPS = (1, 2, 4)  # pixels between the two ends of a difference
+
+
+def gram_matrix(features):
+    """Correlations between the channels of a feature map.
+
+    `G[i, j] = sum over positions of f_i f_j / (height * width * channels)`,
+    Johnson et al. 2016, section 3.2.
+
+    Args:
+        features: Tensor of shape `(batch, height, width, channels)`.
+
+    Returns: tensor of shape `(batch, channels, channels)`.
+    """
+    batch, height, width, channels = ops.shape(features)
+    flat = ops.reshape(features, (batch, height * width, channels))
+    products = ops.matmul(ops.transpose(flat, (0, 2, 1)), flat)
+    return products / ops.cast(height * width * channels, features.dtype)
+
+
+def total_variation(images):
+    """Mean `|dx|` plus mean `|dy|` of each image, in the images' units.
+
+    Args:
+        images: Tensor of shape `(batch, height, width, channels)`.
+
+    Returns: tensor of shape `(batch,)`.
+    """
+    return sum(
+        ops.mean(ops.abs(_difference(images, 1, axis)), axis=(1, 2, 3))
+        for axis in (1, 2)
+    )
+
+
+def texture_energy(images, step, axis):
+    """Local strength of the differences between pixels `step` apart.
+
+    The root mean square of the differences in windows of 8x8 pixels, every 4
+    pixels: how rough the texture is, not where its grains lie. Comparing it
+    restores texture that a mean over plausible pictures would blur.
+
+    Args:
+        images: Tensor of shape `(batch, height, width, channels)`, sides of
+            at least `8 + step`.
+        step: Distance in pixels.
+        axis: 1 for vertical, 2 for horizontal differences.
+
+    Returns: tensor of shape `(batch, rows, columns, channels)`.
+    """
+    squares = ops.square(_difference(images, step, axis))
+    means = ops.average_pool(squares, 8, strides=4, padding="valid")
+    return ops.sqrt(means + 1e-4)  # The gradient of the root at 0 is infinite.
+
+
+def _difference(images, step, axis):
+    if axis == 1:
+        return images[:, step:] - images[:, :-step]
+    return images[:, :, step:] - images[:, :, :-step]

@@ -1,0 +1,216 @@
+"""Photos from a folder, as random crops in `tf.data`."""
+
+import copy
+import functools
+import os
+import pathlib
+import warnings
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+class Photos:
+    """The photos of a folder, or the ones that come with installed packages.
+
+    Every file is decoded once when the object is made, so that a broken one
+    is known before training starts and not in the middle of it.
+
+    Args:
+        folder: Folder with JPEG, PNG or WebP files, searched with its
+            subfolders. `None` (the default) means the color photos inside
+            scikit-image and scikit-learn, without `china` and `chelsea`,
+            which are kept for judging.
+        skip_broken: Whether to leave out files that can not be decoded, with
+            a warning that counts them, rather than to raise. Defaults to
+            `False`.
+        exclude: File names without ending to leave out, such as held-out
+            photos.
+
+    Attributes:
+        names: Name of each photo.
+        broken: Paths of the files skipped.
+
+    Raises:
+        ValueError: for a folder that does not exist or holds no photo, or a
+            file that can not be decoded; the error names it.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike | None = None,
+        skip_broken: bool = False,
+        exclude: tuple[str, ...] = (),
+    ):
+        self.broken: list[pathlib.Path] = []
+        if folder is None:
+            sources = _installed_photos()
+        else:
+            sources = _readable(_files(folder), skip_broken, self.broken)
+        self._sources = {
+            name: source
+            for name, source in sources.items()
+            if pathlib.PurePath(name).stem not in exclude
+        }
+        if not self._sources:
+            raise ValueError(
+                f"No photo was found in '{folder}'. Expected files ending in "
+                f"{', '.join(SUFFIXES)}; {len(self.broken)} were broken and "
+                f"{len(exclude)} names excluded."
+            )
+        self._index()
+
+    def __add__(self, other: "Photos") -> "Photos":
+        """The photos of both; of two with one name the other's."""
+        both = copy.copy(self)
+        both.broken = self.broken + other.broken
+        both._sources = self._sources | other._sources
+        both._index()
+        return both
+
+    def _index(self):
+        self.names = tuple(self._sources)
+        # Decoded photos of the size of a screen: some 1 MB each.
+        self._decoded = functools.lru_cache(maxsize=256)(self._decode)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        return self._decoded(index)
+
+    def _decode(self, index):
+        source = self._sources[self.names[index]]
+        return source() if callable(source) else read_photo(source)
+
+    def crop(self, index: int, size: int, seed: int) -> np.ndarray:
+        """A random crop, fixed by its arguments, of shape `(size, size, 3)`.
+
+        `index` counts crops from the start of training: every photo is used
+        once before any is used again, in another order each time.
+
+        The side of the square cut out is drawn log-uniformly between `size`
+        and the short side of the photo, its place uniformly, and it is
+        flipped left to right half of the times.
+        """
+        epoch, position = divmod(index, len(self))
+        order = np.random.default_rng([seed, epoch]).permutation(len(self))
+        photo = self[int(order[position])]
+        rng = np.random.default_rng([seed, index, 1])
+        longest = min(photo.size)
+        shortest = min(size, longest)
+        side = shortest * (longest / shortest) ** rng.uniform()
+        left = rng.uniform(0, photo.width - side)
+        top = rng.uniform(0, photo.height - side)
+        crop = photo.resize(
+            (size, size),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + side, top + side),
+        )
+        pixels = np.asarray(crop)
+        return pixels[:, ::-1] if rng.uniform() < 0.5 else pixels
+
+    def batches(
+        self, size: int, batch_size: int, seed: int = 0, first_batch: int = 0
+    ) -> tf.data.Dataset:
+        """An endless dataset of random crops.
+
+        Batch `n` depends on `seed` and `n` alone: a training that was
+        interrupted goes on with the crops it would have seen.
+
+        Args:
+            size: Side of a crop in pixels.
+            batch_size: Crops per batch.
+            seed: Seed of order, place, scale and flips. Defaults to 0.
+            first_batch: Number of batches to pass over. Defaults to 0.
+
+        Returns: batches of shape `(batch_size, size, size, 3)`, float32
+            values in `[0, 255]`.
+        """
+
+        def load(index):
+            pixels = tf.numpy_function(
+                lambda i: self.crop(int(i), size, seed), [index], tf.uint8
+            )
+            return tf.cast(tf.ensure_shape(pixels, (size, size, 3)), tf.float32)
+
+        first = first_batch * batch_size
+        indices = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+        crops = indices.map(load, num_parallel_calls=2, deterministic=True)
+        return crops.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def read_photo(path: str | os.PathLike) -> Image.Image:
+    """Decodes a picture file to RGB, turned upright as its camera says.
+
+    Raises:
+        ValueError: naming the file, if it is missing or can not be decoded.
+    """
+    from PIL import ImageOps
+
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError as error:
+        raise ValueError(f"No picture file at '{path}'.") from error
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise ValueError(
+            f"'{path}' is not a picture that can be decoded: {error}. Remove "
+            "it, or skip broken files."
+        ) from error
+
+
+def _files(folder):
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"No folder of photos at '{folder}'.")
+    return {
+        str(path.relative_to(folder)): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+    }
+
+
+def _readable(files, skip_broken, broken):
+    readable = {}
+    for name, path in files.items():
+        try:
+            read_photo(path)
+        except ValueError:
+            if not skip_broken:
+                raise
+            broken.append(path)
+        else:
+            readable[name] = path
+    if broken:
+        warnings.warn(
+            f"{len(broken)} of {len(files)} picture files are broken and were "
+            f"skipped, the first of them '{broken[0]}'.",
+            stacklevel=3,
+        )
+    return readable
+
+
+def _installed_photos():
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    arrays = {
+        "astronaut": data.astronaut,
+        "coffee": data.coffee,
+        "flower": lambda: load_sample_image("flower.jpg"),
+        "hubble_deep_field": data.hubble_deep_field,
+        "motorcycle": lambda: data.stereo_motorcycle()[0],
+        "rocket": data.rocket,
+    }
+    return {
+        name: functools.partial(_from_array, load)
+        for name, load in arrays.items()
+    }
+
+
+def _from_array(load):
+    return Image.fromarray(load())
