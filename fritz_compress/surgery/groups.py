@@ -1,0 +1,232 @@
+"""Which channels of a model can only be removed together."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from fritz_compress.graph import weights_by_attribute
+from fritz_compress.surgery.flow import Flow, label_channels
+from fritz_compress.surgery.rules import find_rule
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Share:
+    """What a group owns of one weight.
+
+    Attributes:
+        layer: Name of the layer.
+        weight: The weight; kernel, bias, scale, offset or mean.
+        axis: Axis along which the channels lie.
+        channels: For every index along the axis the number of the channel in
+            the group, -1 where it is not of the group.
+        is_kernel: Whether this is the kernel that makes the channels.
+    """
+
+    layer: str
+    weight: keras.Variable
+    axis: int
+    channels: np.ndarray
+    is_kernel: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Layers that shrink together.
+
+    Attributes:
+        producers: Layers that make these channels, and for every output
+            channel of each its number in the group, -1 if in another group.
+        followers: Layers with weights per channel: normalizations, depthwise
+            convolutions.
+        readers: Layers that mix the channels into new ones.
+        channels: How many there are to choose from.
+        frozen: Why they all must stay, `None` if they may go.
+        revived: What makes a channel of zero weights something else than
+            zero, `None` if it stays zero at every reader.
+        shares: What decides on the channels: all zero in a pruned channel.
+        roots: The channels' labels in the model's flow.
+    """
+
+    producers: dict[str, np.ndarray]
+    followers: tuple[str, ...]
+    readers: tuple[str, ...]
+    channels: int
+    frozen: str | None
+    revived: str | None
+    shares: tuple[Share, ...]
+    roots: np.ndarray
+
+    @property
+    def keeps_zero(self) -> bool:
+        """Whether channels may go and, zeroed, may go without a trace."""
+        return self.frozen is None and self.revived is None
+
+    @property
+    def note(self) -> str:
+        """Why channels stay, or an empty string."""
+        if self.frozen:
+            return f"frozen: {self.frozen}"
+        return f"not zero after {self.revived}" if self.revived else ""
+
+    @property
+    def zeroed(self) -> np.ndarray:
+        """Which channels have zeros in every share, as booleans."""
+        zeroed = np.ones(self.channels, bool)
+        for share in self.shares:
+            values = keras.ops.convert_to_numpy(share.weight)
+            moved = np.moveaxis(values, share.axis, 0)
+            used = moved.reshape(len(moved), -1).any(axis=1)
+            zeroed[share.channels[used & (share.channels >= 0)]] = False
+        return zeroed
+
+    def __str__(self):
+        members = ", ".join(self.producers)
+        if self.followers:
+            members += f" (with {', '.join(self.followers)})"
+        note = f"  [{self.note}]" if self.note else ""
+        return f"{self.channels:>6}  {members}{note}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChannelGroups:
+    """The channel groups of a model: iterate, or print.
+
+    Attributes:
+        model: Name of the model.
+        groups: In the order of the model's layers.
+        whole: Why layers that no rule covers keep their channels, by name.
+    """
+
+    model: str
+    groups: tuple[ChannelGroup, ...]
+    whole: dict[str, str]
+
+    def __iter__(self) -> Iterator[ChannelGroup]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def of(self, layer: str) -> tuple[ChannelGroup, ...]:
+        """The groups that a layer makes channels for."""
+        return tuple(g for g in self.groups if layer in g.producers)
+
+    def __str__(self):
+        free = sum(group.frozen is None for group in self.groups)
+        head = (
+            f"Channel groups of '{self.model}': {len(self.groups)}, of which "
+            f"{free} can shrink"
+        )
+        whole = [f"    kept  {name}: {why}" for name, why in self.whole.items()]
+        return "\n".join(
+            [head, "channels  layers"]
+            + [f"  {group}" for group in self.groups]
+            + whole
+        )
+
+
+def channel_groups(model: keras.Model) -> ChannelGroups:
+    """Finds which layers shrink together, and which must stay as they are.
+
+    Args:
+        model: A Functional or built Sequential model; it is not changed.
+
+    Raises:
+        ValueError: if the model has no graph to follow.
+
+    Example:
+
+    >>> print(channel_groups(model))
+    Channel groups of 'two_branches': 2, of which 1 can shrink
+    channels  layers
+           8  left, right (with normalization)
+           3  head  [frozen: an output of the model]
+    """
+    return groups_of(label_channels(model, find_rule))
+
+
+def groups_of(flow: Flow) -> ChannelGroups:
+    """Like `channel_groups`, from labels already found."""
+    producers = _producers_by_root(flow)
+    roots: dict[tuple, list[int]] = {}
+    for root, layers in producers.items():
+        key = (tuple(layers), flow.labels.reason(root))
+        roots.setdefault(key, []).append(root)
+    revived = {
+        int(flow.labels.roots(label)): operation
+        for label, operation in flow.revivals.items()
+    }
+    return ChannelGroups(
+        flow.graph.model.name,
+        tuple(
+            _group(flow, layers, reason, np.array(members), revived)
+            for (layers, reason), members in roots.items()
+        ),
+        {
+            flow.names.get(operation, operation.name): (
+                f"{type(operation).__name__} {why}"
+            )
+            for operation, why in flow.whole.items()
+        },
+    )
+
+
+def _producers_by_root(flow):
+    """For every class of labels the layers that make it, in their order."""
+    found: dict[int, dict[keras.Operation, None]] = {}
+    for layer, labels in flow.produced.items():
+        for root in flow.labels.roots(labels):
+            found.setdefault(int(root), {})[layer] = None
+    return found
+
+
+def _group(flow, layers, reason, roots, revived):
+    number = np.full(len(flow.labels), -1)
+    number[roots] = np.arange(len(roots))
+
+    def channels(labels):
+        return number[flow.labels.roots(labels)]
+
+    shares = tuple(_shares(flow, channels, layers))
+    names = [flow.names[layer] for layer in layers]
+    reviving = [revived[root] for root in roots if root in revived]
+    return ChannelGroup(
+        producers={
+            name: channels(flow.produced[layer])
+            for name, layer in zip(names, layers)
+        },
+        followers=tuple(
+            dict.fromkeys(s.layer for s in shares if s.layer not in names)
+        ),
+        readers=tuple(
+            dict.fromkeys(
+                flow.names.get(operation, operation.name)
+                for operation, labels in flow.readers
+                if (channels(labels) >= 0).any()
+            )
+        ),
+        channels=len(roots),
+        frozen=reason,
+        revived=flow.describe(reviving[0]) if reviving else None,
+        shares=shares,
+        roots=roots,
+    )
+
+
+def _shares(flow, channels, producers):
+    for layer, slots in flow.slots.items():
+        weights = weights_by_attribute(layer)
+        for attribute, slot in slots.items():
+            for axis, labels in slot.makes.items():
+                own = channels(labels)
+                if (own >= 0).any():
+                    weight = weights[attribute]
+                    yield Share(
+                        layer=flow.names[layer],
+                        weight=weight,
+                        axis=axis % len(weight.shape),
+                        channels=own,
+                        is_kernel=layer in producers and len(weight.shape) > 1,
+                    )

@@ -1,0 +1,77 @@
+"""Labels of channels: which ones are the same, and which must stay."""
+
+import numpy as np
+
+
+class Labels:
+    """Integers that name channels, in classes that can only grow together.
+
+    Every channel of every layer gets a label. Two labels are united when
+    their channels cannot be removed one without the other, such as those that
+    a residual addition adds; a class is frozen when it must stay, with the
+    reason. (A union-find structure; the smallest label stands for its class.)
+
+    Example:
+
+    >>> labels = Labels()
+    >>> first, second = labels.new(3), labels.new(3)
+    >>> labels.unite(first, second)
+    >>> labels.freeze(second[:1], "the model returns it")
+    >>> labels.roots(second), labels.reason(first[0])
+    (array([0, 1, 2]), 'the model returns it')
+    """
+
+    def __init__(self):
+        self._parent = np.zeros(0, int)
+        self._reasons: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._parent)
+
+    def new(self, count: int) -> np.ndarray:
+        """Makes `count` labels, each in a class of its own."""
+        first = len(self._parent)
+        fresh = np.arange(first, first + count)
+        self._parent = np.concatenate([self._parent, fresh])
+        return fresh
+
+    def roots(self, labels: np.ndarray) -> np.ndarray:
+        """The label that stands for each one's class; any shape."""
+        found = self._parent[np.asarray(labels, int)]
+        while True:
+            above = self._parent[found]
+            if np.array_equal(above, found):
+                return found
+            self._parent = self._parent[self._parent]  # Shorten the paths.
+            found = above
+
+    def unite(self, first: np.ndarray, second: np.ndarray) -> None:
+        """Joins the classes of labels at equal places, broadcast."""
+        first, second = np.broadcast_arrays(
+            self.roots(first), self.roots(second)
+        )
+        pairs = np.stack([first.ravel(), second.ravel()], axis=1)
+        for left, right in np.unique(pairs, axis=0):
+            self._join(self._root(left), self._root(right))
+
+    def freeze(self, labels: np.ndarray, reason: str) -> None:
+        """Keeps classes for good; the first reason given to a class stays."""
+        for root in np.unique(self.roots(labels)):
+            self._reasons.setdefault(int(root), reason)
+
+    def reason(self, label: int) -> str | None:
+        """Why a label's class is frozen, `None` if it is not."""
+        return self._reasons.get(self._root(label))
+
+    def _root(self, label):
+        while self._parent[label] != label:
+            label = self._parent[label]
+        return int(label)
+
+    def _join(self, left, right):
+        if left == right:
+            return
+        root, child = min(left, right), max(left, right)
+        self._parent[child] = root
+        if child in self._reasons:
+            self._reasons.setdefault(root, self._reasons.pop(child))

@@ -1,0 +1,172 @@
+"""Filters removed for real: a new, smaller model."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from fritz_compress.surgery.flow import Flow, label_channels
+from fritz_compress.surgery.groups import groups_of
+from fritz_compress.surgery.names import find_layer
+from fritz_compress.surgery.rebuilding import rebuild
+from fritz_compress.surgery.rounding import kept_channels
+from fritz_compress.surgery.rules import find_rule
+
+
+def remove_filters(
+    model: keras.Model, filters: Mapping[str, Sequence[int]]
+) -> keras.Model:
+    """A new model without some of the filters.
+
+    Everything tied to a filter goes along: the input slices of the layers
+    that read it, the normalization after it, and the filters of other layers
+    that are added to it (see `channel_groups`). The rest computes what it
+    would if the readers were deaf to the removed channels.
+
+    Args:
+        model: A Functional or built Sequential model. It is not changed.
+        filters: For each layer by name (`"encoder/conv"` in a nested model
+            where the name alone is not unique) the indices of the output
+            channels to remove. Negative ones count from the end; duplicates
+            and indices tied to each other count once.
+
+    Returns: a model with the same names, not compiled. Optimizer state is not
+        carried over.
+
+    Raises:
+        ValueError: for an unknown layer, an index out of range, a layer whose
+            channels must stay (the message says why), or if a layer would
+            lose all its channels.
+
+    Example:
+
+    >>> smaller = remove_filters(model, {"conv_1": [0, 3], "conv_2": [-1]})
+    >>> print(removal_report(model, smaller))
+    """
+    flow = label_channels(model, find_rule)
+    gone = np.zeros(len(flow.labels), bool)
+    for name, indices in filters.items():
+        gone[_roots(flow, name, indices)] = True
+    return _remove(flow, gone)
+
+
+def remove_pruned_filters(model: keras.Model, round_to: int = 1) -> keras.Model:
+    """A new model without the filters that `FilterPruning` zeroed.
+
+    A channel goes if the kernels and biases that make it are zero, and so are
+    scale, offset and mean of the normalizations after it, in all layers that
+    are tied; then the output stays the same. A channel that something turns
+    into another number than zero on its way (`channel_groups` says what)
+    stays. In a group that is zero altogether one channel, or `round_to`,
+    stays.
+
+    Args:
+        model: A Functional or built Sequential model. It is not changed.
+        round_to: The number of channels left is a multiple of this, for which
+            some zero channels stay, or the original number.
+
+    Returns: a model as `remove_filters` does; an equal one if nothing is zero.
+
+    Raises:
+        ValueError: if `round_to` is below 1, or the model has no graph.
+    """
+    if round_to < 1:
+        raise ValueError(
+            f"`round_to` must be at least 1. Received: round_to={round_to}."
+        )
+    flow = label_channels(model, find_rule)
+    gone = np.zeros(len(flow.labels), bool)
+    for group in groups_of(flow):
+        if not group.keeps_zero:
+            continue
+        zeroed = np.flatnonzero(group.zeroed)
+        kept = kept_channels(
+            group.channels, group.channels - len(zeroed), round_to
+        )
+        # The last ones go, so that a group of zeros keeps its first channel.
+        gone[group.roots[zeroed[len(zeroed) - (group.channels - kept) :]]] = 1
+    return _remove(flow, gone)
+
+
+def _roots(flow, name, indices):
+    """Classes of the output channels of a layer, checked."""
+    labels = _output_labels(flow, name)
+    indices = np.asarray(indices)
+    if indices.size == 0:
+        return indices.astype(int)
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"Filters of layer '{name}' must be a list of integers. Received: "
+            f"{indices.tolist()}."
+        )
+    outside = indices[(indices < -len(labels)) | (indices >= len(labels))]
+    if outside.size:
+        raise ValueError(
+            f"Layer '{name}' has {len(labels)} channels, so that indices must "
+            f"be in [-{len(labels)}, {len(labels)}). Received: "
+            f"{outside.tolist()}."
+        )
+    roots = flow.labels.roots(labels[indices])
+    for index, root in zip(indices, roots):
+        reason = flow.labels.reason(root)
+        if reason:
+            raise ValueError(
+                f"Channel {index} of layer '{name}' cannot be removed. It "
+                f"must stay because of: {reason}. `channel_groups(model)` "
+                "lists the layers that can shrink."
+            )
+    return roots
+
+
+def _output_labels(flow, name):
+    """Labels along the channels of a layer's output."""
+    layer = find_layer(flow.graph.model, name)
+    if layer in flow.produced:
+        return flow.produced[layer]
+    outputs = [
+        tensor
+        for node in flow.graph.nodes
+        if node.operation is layer
+        for tensor in node.outputs
+    ]
+    vectors = {tuple(flow.value(t).labels.ravel().tolist()) for t in outputs}
+    if len(vectors) != 1:
+        raise ValueError(
+            f"Layer '{name}' ({type(layer).__name__}) has "
+            f"{len(vectors) or 'no'} outputs with channels. Name the layer "
+            "that makes the channels, such as a convolution."
+        )
+    (vector,) = vectors
+    return _spread(flow.value(outputs[0]).labels, outputs[0])
+
+
+def _spread(labels, tensor):
+    """One label per channel, even where all channels have the same one."""
+    axis = int(np.argmax(labels.shape)) if labels.size > 1 else -1
+    size = tensor.shape[axis]
+    return np.broadcast_to(labels.ravel(), (size or 1,))
+
+
+def _remove(flow: Flow, gone: np.ndarray) -> keras.Model:
+    def keep(labels):
+        return np.flatnonzero(~gone[flow.labels.roots(labels)])
+
+    _check_something_stays(flow, keep)
+    return rebuild(flow, keep)
+
+
+def _check_something_stays(flow, keep):
+    for layer, labels in flow.produced.items():
+        if not len(keep(labels)):
+            raise ValueError(
+                f"Layer {flow.describe(layer)} would lose all of its "
+                f"{len(labels)} filters. Leave at least one of its group: "
+                "`channel_groups(model)` shows which layers shrink together."
+            )
+    for node in flow.graph.nodes:
+        for tensor in node.outputs:
+            if not len(keep(flow.value(tensor).labels.ravel())):
+                raise ValueError(
+                    f"The output of {flow.describe(node.operation)} would "
+                    "lose all of its channels. Leave at least one of them."
+                )

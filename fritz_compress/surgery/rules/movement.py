@@ -1,0 +1,88 @@
+"""Data movement, traced by running the layer on the numbers of positions."""
+
+import numpy as np
+from keras import layers, ops, tree
+
+from fritz_compress.graph import Tensor
+from fritz_compress.surgery.flow import Call, Value, Whole, compact
+from fritz_compress.surgery.rules.table import rule
+
+_ANY_SIZE = 2  # Stands for a size that is not known.
+
+
+@rule(
+    layers.Concatenate,
+    layers.Flatten,
+    layers.Permute,
+    layers.RepeatVector,
+)
+def move(call: Call) -> list[Value]:
+    """Runs the operation on position numbers and looks up their labels."""
+    labels, revived, places = _enumerate(call)
+    args, kwargs = tree.map_structure(
+        lambda value: places[value] if isinstance(value, Tensor) else value,
+        (call.node.args, call.node.kwargs),
+    )
+    moved = tree.flatten(call.operation(*args, **kwargs))
+    return [
+        _rectangular(call, tensor, Value(labels[found], revived[found]))
+        for tensor, found in zip(
+            call.node.outputs, map(ops.convert_to_numpy, moved), strict=True
+        )
+    ]
+
+
+@rule(layers.Reshape)
+def reshape(call: Call) -> list[Value]:
+    target = tuple(call.operation.target_shape)
+    unknown = None in call.node.inputs[0].shape[1:]
+    if unknown and -1 not in target:
+        raise Whole("reshapes a tensor of unknown size")
+    (value,) = move(call)
+    axis = int(np.argmax(value.labels.shape))
+    if value.labels.shape[axis] > 1 and target[axis - 1] != -1:
+        before, after = target[: axis - 1], target[axis:]
+        call.configure(
+            "target_shape",
+            value.labels.ravel(),
+            lambda kept: (*before, kept, *after),
+        )
+    return [value]
+
+
+def _enumerate(call):
+    """All positions of the inputs in a row.
+
+    Returns: labels and `revived` by position number, and each input tensor's
+        position numbers in its own shape.
+    """
+    labels, revived, places, start = [], [], {}, 0
+    for index, tensor in enumerate(call.node.inputs):
+        if tensor in places:
+            continue
+        batch, *sizes = tensor.shape
+        shape = (batch or 1, *(size or _ANY_SIZE for size in sizes))
+        value = call.input(index)
+        labels.append(np.broadcast_to(value.labels, shape).ravel())
+        revived.append(np.broadcast_to(value.revived, shape).ravel())
+        numbers = np.arange(start, start + labels[-1].size, dtype="int32")
+        places[tensor] = numbers.reshape(shape)
+        start += numbers.size
+    return np.concatenate(labels), np.concatenate(revived), places
+
+
+def _rectangular(call, tensor, value):
+    """Ties labels so that a removal cuts whole slices along one axis."""
+    store = call.flow.labels
+    value = compact(store, value)
+    varying = [a for a, size in enumerate(value.labels.shape) if size > 1]
+    if len(varying) > 1:
+        longest = max(varying, key=lambda a: (value.labels.shape[a], a))
+        for axis in varying:
+            if axis != longest:
+                store.unite(value.labels, value.labels.take([0], axis))
+        value = compact(store, value)
+    for axis, size in enumerate(value.labels.shape):
+        if size > 1 and tensor.shape[axis] is None:
+            raise Whole("moves channels to an axis of unknown size")
+    return value

@@ -1,0 +1,42 @@
+from collections.abc import Callable
+
+import keras
+
+from fritz_compress.surgery.flow import Call, Value
+
+Rule = Callable[[Call], list[Value]]
+
+_RULES: dict[type | str, Rule] = {}
+
+
+def rule(*kinds: type | str) -> Callable[[Rule], Rule]:
+    """Enters the decorated rule in the table.
+
+    Args:
+        *kinds: Layer classes, or class names of raw Keras operations such as
+            `"Add"`, which have no public class. A subclass is not covered by
+            the rule of its base class, as it may compute something else.
+    """
+
+    def enter(function):
+        _RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return enter
+
+
+def find_rule(operation: keras.Operation) -> Rule | None:
+    """The rule of an operation, `None` if there is none."""
+    kind = type(operation)
+    if isinstance(operation, keras.Layer):
+        return _RULES.get(kind)
+    if kind.__module__.split(".")[0] == "keras":
+        return _RULES.get(kind.__name__)
+    return None
+
+
+def channel_axis(layer: keras.Layer) -> int:
+    """Axis of the channels, by the layer's `data_format`."""
+    if getattr(layer, "data_format", None) == "channels_first":
+        return 1
+    return -1
