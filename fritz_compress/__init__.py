@@ -1,0 +1,52 @@
+"""Keras 3 networks small enough for a phone, and the proof.
+
+Verbs at the top (`fc.remove_filters`, `fc.to_tflite`), nouns in Keras' own
+namespaces (`fc.layers`, `fc.callbacks`). Modules are imported on first use.
+
+>>> import fritz_compress as fc
+>>> model = fc.models.load_pretrained("starry_night_student", (480, 640))
+>>> print(fc.to_coreml(model, "starry_night.mlmodel", nbits=8))
+"""
+
+import importlib
+
+_VERBS = {
+    "channel_groups": "surgery",
+    "profile": "analysis",
+    "remove_filters": "surgery",
+    "remove_pruned_filters": "surgery",
+    "to_coreml": "convert",
+    "to_tflite": "convert",
+}
+_NOUNS = (
+    "analysis",
+    "callbacks",
+    "convert",
+    "distillation",
+    "graph",
+    "layers",
+    "losses",
+    "models",
+    "ops",
+    "surgery",
+    "training",
+)
+
+__all__ = sorted([*_VERBS, *_NOUNS])
+
+
+def __getattr__(name):
+    if name in _VERBS:
+        module = importlib.import_module(f"{__name__}.{_VERBS[name]}")
+        return getattr(module, name)
+    if name in _NOUNS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__():
+    return [*__all__, "__version__"]

@@ -84,7 +84,8 @@ class StyleTransferNetwork:
         inputs = cls._input(image_size, input_tensor)
         outputs = cls.network(inputs, *widths)
         if input_tensor is not None:
-            inputs = keras.utils.get_source_inputs(inputs)
+            sources = keras.utils.get_source_inputs(inputs)
+            inputs = sources[0] if len(sources) == 1 else sources
         model = keras.Model(inputs, outputs, name=cls._name())
         if checkpoint_file is not None:
             load_weights(model, checkpoint_file)

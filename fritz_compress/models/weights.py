@@ -9,6 +9,9 @@ import numpy as np
 
 SUFFIXES = (".weights.h5", ".keras", ".h5", ".npz")
 
+# Groups of an HDF5 file that do not hold weights of the model.
+_NOT_WEIGHTS = {"optimizer", "optimizer_weights", "seed_generator"}
+
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     """Loads every weight of a model from a file, or raises.
@@ -31,16 +34,16 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
         )
     if not path.is_file():
         raise ValueError(f"No checkpoint file at '{path}'.")
-    if path.suffix == ".npz":
-        arrays = _from_archive(model, path)
-    else:
-        arrays = _from_keras(model, path)
-    model.set_weights(arrays)
+    read = _from_archive if path.suffix == ".npz" else _from_keras
+    model.set_weights(read(model, path))
 
 
 def _from_archive(model, path):
-    with np.load(path) as archive:
-        stored = {name: archive[name] for name in archive.files}
+    try:
+        with np.load(path) as archive:
+            stored = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, AttributeError) as error:
+        raise _unreadable(path, error) from error
     missing = [w.path for w in model.weights if w.path not in stored]
     extra = stored.keys() - {w.path for w in model.weights}
     if missing or extra:
@@ -62,8 +65,8 @@ def _from_archive(model, path):
 
 
 def _from_keras(model, path):
-    stored = _stored_parameters(model, path)
-    if stored is not None and stored != model.count_params():
+    stored = _stored_parameters(path)
+    if stored != model.count_params():
         raise _mismatch(
             model,
             path,
@@ -79,30 +82,33 @@ def _from_keras(model, path):
     return trial.get_weights()
 
 
-def _stored_parameters(model, path):
-    """Parameters in the file, or None for `.keras`, a zip that Keras reads."""
-    if path.suffix == ".keras":
-        loaded = keras.saving.load_model(path, compile=False)
-        return loaded.count_params()
+def _stored_parameters(path):
+    """How many numbers the file holds, an optimizer's not counted."""
+    try:
+        if path.suffix == ".keras":
+            model = keras.saving.load_model(path, compile=False)
+            return model.count_params()
+        return _datasets(path)
+    except (ValueError, TypeError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _datasets(path):
     sizes = []
 
     def count(name, item):
-        parts = name.split("/")
-        if isinstance(item, h5py.Dataset) and not {
-            "optimizer",
-            "optimizer_weights",
-            "seed_generator",
-        }.intersection(parts):
+        if isinstance(item, h5py.Dataset) and not _NOT_WEIGHTS.intersection(
+            name.split("/")
+        ):
             sizes.append(item.size)
 
-    try:
-        with h5py.File(path) as file:
-            file.visititems(count)
-    except OSError as error:
-        raise _mismatch(model, path, f"not a readable HDF5 file: {error}") from (
-            error
-        )
+    with h5py.File(path) as file:
+        file.visititems(count)
     return sum(sizes)
+
+
+def _unreadable(path, error):
+    return ValueError(f"'{path}' can not be read: {error}")
 
 
 def _mismatch(model, path, difference):

@@ -52,7 +52,9 @@ def texture_energy(images, step, axis):
     Returns: tensor of shape `(batch, rows, columns, channels)`.
     """
     squares = ops.square(_difference(images, step, axis))
-    means = ops.average_pool(squares, 8, strides=4, padding="valid")
+    # Means of 2x2 blocks of 4x4 pixels: windows of 8 at a stride of 4, faster.
+    blocks = ops.average_pool(squares, 4, strides=4, padding="valid")
+    means = ops.average_pool(blocks, 2, strides=1, padding="valid")
     return ops.sqrt(means + 1e-4)  # The gradient of the root at 0 is infinite.
 
 

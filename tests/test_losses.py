@@ -1,0 +1,151 @@
+import keras
+import numpy as np
+import pytest
+
+from fritz_compress.losses import PerceptualLoss, PixelLoss
+from fritz_compress.ops import style
+
+
+def pictures(seed, size=20):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 255, (2, size, size + 4, 3)).astype("float32")
+
+
+def numpy_energy(images, step, axis):
+    """Window by window, as the definition says."""
+    shifted = np.take(images, range(step, images.shape[axis]), axis)
+    start = np.take(images, range(images.shape[axis] - step), axis)
+    squares = (shifted - start) ** 2
+    rows = range(0, squares.shape[1] - 7, 4)
+    columns = range(0, squares.shape[2] - 7, 4)
+    means = [
+        [squares[:, r : r + 8, c : c + 8].mean((1, 2)) for c in columns]
+        for r in rows
+    ]
+    return np.sqrt(np.moveaxis(np.array(means), 2, 0) + 1e-4)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_texture_energy_is_the_rms_of_windows(step, axis):
+    images = pictures(0) / 255
+    np.testing.assert_allclose(
+        style.texture_energy(images, step, axis),
+        numpy_energy(images, step, axis),
+        rtol=1e-4,
+    )
+
+
+def test_gram_matrix_of_two_positions():
+    # Features (1, 2) and (3, 4): sums of products 10, 14, 20, over 1*2*2.
+    features = np.array([[[[1.0, 2.0], [3.0, 4.0]]]], "float32")
+    np.testing.assert_allclose(
+        style.gram_matrix(features), [[[2.5, 3.5], [3.5, 5.0]]]
+    )
+
+
+def test_total_variation_of_a_step():
+    # Two columns 0 and 10, two rows: |dx| is 10 everywhere, |dy| is 0.
+    image = np.array([[[[0.0], [10.0]], [[0.0], [10.0]]]], "float32")
+    np.testing.assert_allclose(style.total_variation(image), [10.0])
+
+
+def test_pixel_loss_without_texture_is_the_mean_absolute_error():
+    a, b = pictures(0), pictures(1)
+    assert float(PixelLoss(texture_weight=0)(a, b)) == pytest.approx(
+        np.abs(a - b).mean() / 127.5, rel=1e-5
+    )
+
+
+def test_pixel_loss_adds_the_error_of_texture():
+    a, b = pictures(0), pictures(1)
+    texture = sum(
+        np.abs(
+            numpy_energy(a / 127.5, step, axis)
+            - numpy_energy(b / 127.5, step, axis)
+        ).mean()
+        for step in (1, 2, 4)
+        for axis in (1, 2)
+    )
+    expected = np.abs(a - b).mean() / 127.5 + 0.5 * texture
+    loss = float(PixelLoss(texture_weight=0.5)(a, b))
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_pixel_loss_of_equal_pictures_is_zero_and_survives_saving():
+    loss = keras.losses.deserialize(
+        keras.losses.serialize(PixelLoss(texture_weight=0.7))
+    )
+    assert loss.texture_weight == 0.7
+    assert float(loss(pictures(0), pictures(0))) == 0
+
+
+def test_a_blurred_picture_loses_by_texture_what_it_wins_by_pixels():
+    """The term exists so that grain of the right strength beats none."""
+    rng = np.random.default_rng(0)
+    teacher = 128 + rng.normal(0, 40, (1, 32, 32, 3)).astype("float32")
+    grain = 128 + rng.normal(0, 40, (1, 32, 32, 3)).astype("float32")
+    blur = np.full_like(teacher, 128)
+    pixels, texture = PixelLoss(texture_weight=0), PixelLoss(texture_weight=1)
+    assert pixels(teacher, blur) < pixels(teacher, grain)
+    assert texture(teacher, blur) > texture(teacher, grain)
+
+
+def test_a_negative_weight_is_an_error():
+    with pytest.raises(ValueError, match="must not be negative.*-1"):
+        PixelLoss(texture_weight=-1)
+
+
+@pytest.fixture(name="extractor", scope="module")
+def linear_features():
+    """Two feature maps that NumPy can compute: halved and doubled pixels."""
+    inputs = keras.Input((None, None, 3))
+    return keras.Model(
+        inputs,
+        [keras.layers.Rescaling(0.5)(inputs), keras.layers.Rescaling(2)(inputs)],
+    )
+
+
+def numpy_gram(features):
+    batch, height, width, channels = features.shape
+    flat = features.reshape(batch, -1, channels)
+    return np.einsum("bpc,bpd->bcd", flat, flat) / (height * width * channels)
+
+
+def test_perceptual_loss_is_the_weighted_sum_of_its_parts(extractor):
+    photo, stylized = pictures(0) / 255, pictures(1) / 255
+    painting = pictures(2)[0] / 255
+    loss = PerceptualLoss(
+        extractor,
+        painting,
+        content_layer=1,
+        content_weight=3.0,
+        style_weight=5.0,
+        variation_weight=7.0,
+    )
+    content = ((2 * stylized - 2 * photo) ** 2).mean()
+    styles = sum(
+        ((numpy_gram(k * stylized) - numpy_gram(k * painting[None])) ** 2)
+        .sum((1, 2))
+        .mean()
+        for k in (0.5, 2)
+    )
+    variation = (
+        np.abs(np.diff(stylized, axis=1)).mean()
+        + np.abs(np.diff(stylized, axis=2)).mean()
+    )
+    assert float(loss(photo, stylized)) == pytest.approx(
+        3 * content + 5 * styles + 7 * variation, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"style_image": np.ones((8, 8))}, r"\(height, width, 3\).*\(8, 8\)"),
+        ({"content_layer": 2}, "2 feature maps. Received: content_layer=2"),
+    ],
+)
+def test_perceptual_loss_checks_its_arguments(extractor, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PerceptualLoss(extractor, **{"style_image": pictures(0)[0], **arguments})
