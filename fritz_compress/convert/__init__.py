@@ -3,10 +3,12 @@
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.report import ConversionReport, LayerReport
 from fritz_compress.convert.samples import sample_pictures
+from fritz_compress.convert.tflite import to_tflite
 
 __all__ = [
     "ConversionError",
     "ConversionReport",
     "LayerReport",
     "sample_pictures",
+    "to_tflite",
 ]

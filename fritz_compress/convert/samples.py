@@ -29,13 +29,31 @@ def sample_pictures(height: int, width: int) -> np.ndarray:
     from skimage.data import chelsea
     from sklearn.datasets import load_sample_image
 
-    if height < 1 or width < 1:
-        raise ValueError(
-            "A picture needs at least one pixel on each side. Received: "
-            f"height={height}, width={width}."
-        )
     photos = [load_sample_image("china.jpg"), chelsea()]
-    return np.stack([_resized(photo, height, width) for photo in photos])
+    return _resized(photos, height, width)
+
+
+def calibration_pictures(height: int, width: int) -> np.ndarray:
+    """Photos to see typical ranges on, none of `sample_pictures` among them.
+
+    `flower.jpg` of scikit-learn and five of scikit-image, one of them nearly
+    black. Ranges measured on the very pictures that a file is judged by would
+    flatter it by several decibels.
+
+    Args and returns as of `sample_pictures`, with six photos.
+    """
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    photos = [
+        load_sample_image("flower.jpg"),
+        data.astronaut(),
+        data.coffee(),
+        data.hubble_deep_field(),
+        data.rocket(),
+        data.stereo_motorcycle()[0],
+    ]
+    return _resized(photos, height, width)
 
 
 def samples_for(
@@ -145,16 +163,26 @@ def _with_image_size(model, shape, image_size):
     return (shape[0], *image_size, shape[-1])
 
 
-def _resized(photo, height, width):
+def _resized(photos, height, width):
+    if height < 1 or width < 1:
+        raise ValueError(
+            "A picture needs at least one pixel on each side. Received: "
+            f"height={height}, width={width}."
+        )
+    return np.stack([_fitted(photo, height, width) for photo in photos])
+
+
+def _fitted(photo, height, width):
     from PIL import Image
 
     own_height, own_width = photo.shape[:2]
     scale = min(own_height / height, own_width / width)
-    top = (own_height - height * scale) / 2
-    left = (own_width - width * scale) / 2
+    # Rounding must not push the box over the border.
+    top = max((own_height - height * scale) / 2, 0)
+    left = max((own_width - width * scale) / 2, 0)
     picture = Image.fromarray(photo).resize(
         (width, height),
         Image.Resampling.BICUBIC,
-        box=(left, top, left + width * scale, top + height * scale),
+        box=(left, top, own_width - left, own_height - top),
     )
     return np.asarray(picture, "float32")

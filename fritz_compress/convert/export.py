@@ -1,0 +1,134 @@
+"""The operations that each layer becomes in a TFLite file.
+
+Most layers are written as Keras calls them. Those in `FORMS` are written in
+another form, which computes the same and suits TFLite better. The graph is
+replayed with the user's own layers; nothing is cloned or changed.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fritz_compress import graph
+from fritz_compress.convert.errors import ConversionError
+from fritz_compress.layers import InstanceNormalization
+
+# Called like the layer, with the layer itself in front of the arguments.
+Form = Callable[..., tf.Tensor]
+
+_SCOPE = "fcnode{}"
+
+
+def instance_normalization(
+    layer: InstanceNormalization,
+    x: tf.Tensor,
+    gain: float | np.ndarray = 1.0,
+) -> tf.Tensor:
+    """Nine operations that also run on 8- and 16-bit integers.
+
+    `d * d` in place of `squared_difference`, which integers do not have, and
+    no division.
+
+    Args:
+        layer: The layer.
+        x: Its input, multiplied by `gain`.
+        gain: Factor per channel that the normalization undoes, exactly.
+    """
+    axes = list(range(1, len(x.shape) - 1))
+    difference = x - tf.reduce_mean(x, axes, keepdims=True)
+    variance = tf.reduce_mean(difference * difference, axes, keepdims=True)
+    scale = tf.math.rsqrt(variance + np.float32(layer.epsilon * gain**2))
+    return difference * (scale * layer.gamma) + layer.beta
+
+
+def upsampling(layer: keras.layers.UpSampling2D, x: tf.Tensor) -> tf.Tensor:
+    """One RESIZE_NEAREST_NEIGHBOR, where Keras repeats and transposes."""
+    if (layer.interpolation, layer.data_format) != (
+        "nearest",
+        "channels_last",
+    ):
+        return layer(x)
+    size = [side * by for side, by in zip(x.shape[1:3], layer.size)]
+    return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size)
+
+
+FORMS: dict[type, Form] = {
+    InstanceNormalization: instance_normalization,
+    keras.layers.UpSampling2D: upsampling,
+}
+
+
+def forms_of(traced: graph.Graph) -> dict[graph.Node, Form]:
+    """The nodes that are written in another form than Keras calls them."""
+    return {
+        node: FORMS[type(node.operation)]
+        for node in traced.nodes
+        if type(node.operation) in FORMS
+    }
+
+
+def frozen_function(
+    traced: graph.Graph, forms: Mapping[graph.Node, Form]
+) -> tf.types.experimental.ConcreteFunction:
+    """The graph as one TensorFlow function with its weights as constants.
+
+    The operations of node number `i` have names in a scope of their own, from
+    which `nodes_in` reads `i`. Weights must be constants: TFLite writes
+    variables to a small file that computes nonsense.
+
+    Args:
+        traced: A graph traced with every axis known.
+        forms: What replaces the call of a node.
+
+    Raises:
+        ConversionError: if TensorFlow cannot replay a layer.
+    """
+    from tensorflow.python.framework import convert_to_constants
+
+    numbers = {node: i for i, node in enumerate(traced.nodes)}
+
+    def call(node, *args, **kwargs):
+        form = forms.get(node)
+        with tf.name_scope(_SCOPE.format(numbers[node])):
+            try:
+                if form is None:
+                    return node.operation(*args, **kwargs)
+                return form(node.operation, *args, **kwargs)
+            except Exception as error:
+                raise cannot_convert(node, error) from error
+
+    signature = [tf.TensorSpec(t.shape, t.dtype) for t in traced.inputs]
+    function = tf.function(
+        lambda *inputs: traced.run(inputs, call),
+        input_signature=signature,
+        autograph=False,
+    )
+    return convert_to_constants.convert_variables_to_constants_v2(
+        function.get_concrete_function()
+    )
+
+
+def nodes_in(name: str) -> list[int]:
+    """Numbers of the nodes that an operation of this name belongs to.
+
+    >>> nodes_in("fcnode5/relu/Relu;fcnode4/add/Add")
+    [5, 4]
+    """
+    return [int(i) for i in re.findall(_SCOPE.format(r"(\d+)/"), name)]
+
+
+def cannot_convert(node: graph.Node, error: Exception) -> ConversionError:
+    """The error that names the layer that could not be written."""
+    return ConversionError(
+        f"Layer '{node.operation.name}' ({node.kind}) cannot be written to a "
+        f"TFLite file: {_first_sentence(error)} Replace the layer by ones of "
+        "simpler operations."
+    )
+
+
+def _first_sentence(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0] if lines else type(error).__name__}."
