@@ -1,0 +1,188 @@
+"""Convolutions and dense layers as Core ML layers."""
+
+import keras
+import numpy as np
+
+from fritz_compress.convert.neural_network_rules.activations import (
+    add_activation,
+)
+from fritz_compress.convert.neural_network_rules.common import (
+    array,
+    check_channels_last,
+    refuse,
+)
+
+
+def _with_activation(writer, layer, target, add):
+    """Calls `add(name of the result)`, then applies the fused activation."""
+    if layer.activation is keras.activations.linear:
+        return add(target)
+    between = writer.blob()
+    add(between)
+    add_activation(writer, layer.activation, layer.name, between, target)
+
+
+def _add_convolution(
+    writer, kernel, bias, source, target, groups=1, layer=None, padding=None
+):
+    """A convolution with a kernel of (height, width, in / groups, out)."""
+    height, width, kernel_channels, filters = kernel.shape
+    writer.builder.add_convolution(
+        writer.layer(),
+        kernel_channels=kernel_channels,
+        output_channels=filters,
+        height=height,
+        width=width,
+        stride_height=layer.strides[0] if layer else 1,
+        stride_width=layer.strides[1] if layer else 1,
+        # 'same' with its default asymmetry pads bottom and right more, as
+        # TensorFlow does.
+        border_mode=layer.padding if layer else "valid",
+        groups=groups,
+        W=kernel,
+        b=bias,
+        has_bias=bias is not None,
+        input_name=source,
+        output_name=target,
+        dilation_factors=list(layer.dilation_rate) if layer else [1, 1],
+    )
+
+
+def _bias(layer):
+    return array(layer.bias) if layer.use_bias else None
+
+
+def conv2d(writer, node, sources, target):
+    layer = node.operation
+    check_channels_last(node)
+    _with_activation(
+        writer,
+        layer,
+        target,
+        lambda result: _add_convolution(
+            writer,
+            array(layer.kernel),
+            _bias(layer),
+            sources[0],
+            result,
+            layer.groups,
+            layer,
+        ),
+    )
+
+
+def _by_channel(kernel):
+    """(height, width, channels, multiplier) as kernel of a grouped one."""
+    return array(kernel).reshape(*kernel.shape[:2], 1, -1)
+
+
+def depthwise_conv2d(writer, node, sources, target):
+    layer = node.operation
+    check_channels_last(node)
+    _with_activation(
+        writer,
+        layer,
+        target,
+        lambda result: _add_convolution(
+            writer,
+            _by_channel(layer.kernel),
+            _bias(layer),
+            sources[0],
+            result,
+            layer.kernel.shape[2],
+            layer,
+        ),
+    )
+
+
+def separable_conv2d(writer, node, sources, target):
+    layer = node.operation
+    check_channels_last(node)
+    between = writer.blob()
+    kernel = layer.depthwise_kernel
+    _add_convolution(
+        writer,
+        _by_channel(kernel),
+        None,
+        sources[0],
+        between,
+        kernel.shape[2],
+        layer,
+    )
+    _with_activation(
+        writer,
+        layer,
+        target,
+        lambda result: _add_convolution(
+            writer,
+            array(layer.pointwise_kernel),
+            _bias(layer),
+            between,
+            result,
+        ),
+    )
+
+
+def conv2d_transpose(writer, node, sources, target):
+    layer = node.operation
+    check_channels_last(node)
+    if layer.output_padding is not None or set(layer.dilation_rate) != {1}:
+        refuse(node, "it has output_padding or a dilation_rate.")
+    kernel = array(layer.kernel).transpose(0, 1, 3, 2)
+    # A stride longer than the kernel leaves gaps: a kernel of zeros fills them.
+    missing = [max(s - k, 0) for s, k in zip(layer.strides, kernel.shape)]
+    kernel = np.pad(kernel, [(0, missing[0]), (0, missing[1]), (0, 0), (0, 0)])
+    # TensorFlow cuts the surplus of 'same' evenly, the odd row at the end.
+    surplus = [
+        (k - s) * (layer.padding == "same")
+        for k, s in zip(kernel.shape, layer.strides)
+    ]
+    _with_activation(
+        writer,
+        layer,
+        target,
+        lambda result: writer.builder.add_convolution(
+            writer.layer(),
+            kernel_channels=kernel.shape[2],
+            output_channels=kernel.shape[3],
+            height=kernel.shape[0],
+            width=kernel.shape[1],
+            stride_height=layer.strides[0],
+            stride_width=layer.strides[1],
+            border_mode="valid",
+            groups=1,
+            W=kernel,
+            b=_bias(layer),
+            has_bias=layer.use_bias,
+            is_deconv=True,
+            input_name=sources[0],
+            output_name=result,
+            padding_top=surplus[0] // 2,
+            padding_bottom=surplus[0] - surplus[0] // 2,
+            padding_left=surplus[1] // 2,
+            padding_right=surplus[1] - surplus[1] // 2,
+        ),
+    )
+
+
+def dense(writer, node, sources, target):
+    layer = node.operation
+    kernel = array(layer.kernel)
+
+    def add(result):
+        if len(node.inputs[0].shape) == 4:  # Acts on the channels alone.
+            return _add_convolution(
+                writer, kernel[None, None], _bias(layer), sources[0], result
+            )
+        writer.builder.add_inner_product(
+            writer.layer(),
+            W=kernel.T,
+            b=_bias(layer),
+            input_channels=kernel.shape[0],
+            output_channels=kernel.shape[1],
+            has_bias=layer.use_bias,
+            input_name=sources[0],
+            output_name=result,
+        )
+
+    _with_activation(writer, layer, target, add)
