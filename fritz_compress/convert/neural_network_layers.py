@@ -1,0 +1,397 @@
+"""What each layer of a Core ML neural network computes.
+
+One function per message of NeuralNetwork.proto, `layer(params, *inputs)`, on
+arrays `[batch, channels, height, width]`. `LAYERS` is the table of them, by
+the name of the field in `NeuralNetworkLayer`.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.neural_network_weights import numbers
+
+
+def _per_channel(values):
+    return np.reshape(values, (-1, 1, 1))
+
+
+def _borders(amounts):
+    """((top, bottom), (left, right)) of a BorderAmounts, zeros if unset."""
+    edges = [(e.startEdgeSize, e.endEdgeSize) for e in amounts.borderAmounts]
+    return edges or [(0, 0), (0, 0)]
+
+
+def _spatial_padding(edges):
+    return [(0, 0), (0, 0), *edges]
+
+
+def _sizes(field, default):
+    return tuple(field) or (default, default)
+
+
+def _same_edges(params, sizes, kernel, strides):
+    """SamePadding: what is added so that `H_out = ceil(H_in / stride)`."""
+    edges = []
+    for size, width, stride in zip(sizes, kernel, strides):
+        total = max(0, (-(-size // stride) - 1) * stride + width - size)
+        small, large = total // 2, total - total // 2
+        top_left_heavy = params.asymmetryMode == 1
+        edges.append((large, small) if top_left_heavy else (small, large))
+    return edges
+
+
+def _edges(params, oneof, x, kernel, strides):
+    padding = params.WhichOneof(oneof)
+    if padding == "same":
+        return _same_edges(params.same, x.shape[2:], kernel, strides)
+    if padding == "valid":
+        return _borders(params.valid.paddingAmounts)
+    raise ConversionError(f"padding '{padding}' is not known.")
+
+
+# Layers with weights
+
+
+def _convolution(params, x):
+    """ConvolutionLayerParams: weights [out, in / groups, height, width]."""
+    if params.isDeconvolution:
+        return _deconvolution(params, x)
+    groups, filters = params.nGroups or 1, params.outputChannels
+    kernel_size = _sizes(params.kernelSize, 3)
+    strides = _sizes(params.stride, 1)
+    dilation = _sizes(params.dilationFactor, 1)
+    shape = (filters, params.kernelChannels, *kernel_size)
+    kernel = numbers(params.weights, shape)
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation)]
+    edges = _edges(params, "ConvolutionPaddingType", x, extent, strides)
+    x = np.pad(x, _spatial_padding(edges))
+    return _biased(params, _grouped(x, kernel, groups, strides, dilation))
+
+
+def _grouped(x, kernel, groups, strides, dilation):
+    x = np.transpose(x, (0, 2, 3, 1))
+    kernel = np.transpose(kernel, (2, 3, 1, 0))
+    if groups == x.shape[-1] and groups > 1:
+        # [h, w, 1, groups * multiplier] is [h, w, groups, multiplier].
+        kernel = kernel.reshape(*kernel.shape[:2], groups, -1)
+        result = _depthwise(x, kernel, strides, dilation)
+    else:
+        result = np.concatenate(
+            [
+                tf.nn.conv2d(part, weights, strides, "VALID", "NHWC", dilation)
+                for part, weights in zip(
+                    np.split(x, groups, axis=-1),
+                    np.split(kernel, groups, axis=-1),
+                )
+            ],
+            axis=-1,
+        )
+    return np.transpose(result, (0, 3, 1, 2))
+
+
+def _depthwise(x, kernel, strides, dilation):
+    """Sums shifted pictures: TensorFlow's own wants equal strides."""
+    height, width = kernel.shape[:2]
+    rows = (x.shape[1] - (height - 1) * dilation[0] - 1) // strides[0] + 1
+    columns = (x.shape[2] - (width - 1) * dilation[1] - 1) // strides[1] + 1
+    total = np.zeros((x.shape[0], rows, columns, *kernel.shape[2:]), "float32")
+    for i in range(height):
+        for j in range(width):
+            part = x[:, i * dilation[0] :, j * dilation[1] :]
+            part = part[:, :: strides[0], :: strides[1]][:, :rows, :columns]
+            total += part[..., None] * kernel[i, j]
+    return total.reshape(*total.shape[:3], -1)
+
+
+def _deconvolution(params, x):
+    """`H_out = (H_in - 1) * stride + kernel - (top + bottom)`."""
+    if (params.nGroups or 1) != 1 or params.outputShape:
+        raise ConversionError("deconvolution with groups or outputShape.")
+    if params.WhichOneof("ConvolutionPaddingType") != "valid":
+        raise ConversionError("deconvolution with other than valid padding.")
+    kernel_size = _sizes(params.kernelSize, 3)
+    strides = _sizes(params.stride, 1)
+    shape = (params.kernelChannels, params.outputChannels, *kernel_size)
+    kernel = numbers(params.weights, shape, axis=1)
+    size = [
+        (n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernel_size)
+    ]
+    result = tf.nn.conv2d_transpose(
+        np.transpose(x, (0, 2, 3, 1)),
+        np.transpose(kernel, (2, 3, 1, 0)),
+        (x.shape[0], *size, params.outputChannels),
+        strides,
+        "VALID",
+    )
+    (top, bottom), (left, right) = _borders(params.valid.paddingAmounts)
+    result = result[:, top : size[0] - bottom, left : size[1] - right]
+    return _biased(params, np.transpose(result, (0, 3, 1, 2)))
+
+
+def _biased(params, x):
+    if not params.hasBias:
+        return x
+    return x + _per_channel(numbers(params.bias, (params.outputChannels,)))
+
+
+def _inner_product(params, x):
+    """InnerProductLayerParams: [x1, x2 * x3 * x4] to [x1, C_out, 1, 1]."""
+    shape = (params.outputChannels, params.inputChannels)
+    if params.int8DynamicQuantize:
+        raise ConversionError("int8DynamicQuantize is not known.")
+    product = x.reshape(len(x), -1) @ numbers(params.weights, shape).T
+    return _biased(params, product[:, :, None, None])
+
+
+def _batchnorm(params, x):
+    """BatchnormLayerParams: statistics stored, or of each instance.
+
+    The formula of the specification collected into one scale and one offset
+    per channel, the statistics summed in Keras' order of axes. In float32
+    another order moves the pixels of a style network by up to 0.02 of 255,
+    which is rounding and would hide a true difference.
+    """
+    shape = (params.channels,)
+    if params.computeMeanVar:
+        axes = (1, 2) if params.instanceNormalization else (0, 1, 2)
+        channels_last = np.transpose(x, (0, 2, 3, 1))
+        moments = tf.nn.moments(channels_last, axes, keepdims=True)
+        mean, variance = (np.transpose(m, (0, 3, 1, 2)) for m in moments)
+    else:
+        mean = _per_channel(numbers(params.mean, shape))
+        variance = _per_channel(numbers(params.variance, shape))
+    epsilon = np.float32(params.epsilon or 1e-5)
+    gamma = _per_channel(numbers(params.gamma, shape))
+    scale = tf.math.rsqrt(variance + epsilon).numpy() * gamma
+    offset = _per_channel(numbers(params.beta, shape)) - mean * scale
+    return x * scale + offset
+
+
+def _scale(params, x):
+    """ScaleLayerParams: [1], [C], [1, H, W] or [C, H, W]."""
+    x = x * _constant(params.scale, params.shapeScale)
+    if params.hasBias:
+        x = x + _constant(params.bias, params.shapeBias)
+    return x
+
+
+def _bias(params, x):
+    return x + _constant(params.bias, params.shape)
+
+
+def _constant(weights, shape):
+    shape = tuple(shape)
+    values = numbers(weights, shape)
+    return _per_channel(values) if len(shape) == 1 else values
+
+
+# Activations and functions of one value
+
+
+def _prelu(params, x):
+    """ActivationPReLU: one slope per channel, or one for all."""
+    alpha = params.alpha
+    size = len(alpha.floatValue) or len(alpha.float16Value) // 2 or x.shape[1]
+    return np.where(x < 0, _per_channel(numbers(alpha, (size,))) * x, x)
+
+
+ACTIVATIONS = {
+    "linear": lambda p, x: p.alpha * x + p.beta,
+    "ReLU": lambda p, x: np.maximum(x, 0),
+    "leakyReLU": lambda p, x: np.where(x < 0, p.alpha * x, x),
+    "thresholdedReLU": lambda p, x: np.where(x >= p.alpha, x, 0),
+    "PReLU": _prelu,
+    "tanh": lambda p, x: np.tanh(x),
+    "scaledTanh": lambda p, x: p.alpha * np.tanh(p.beta * x),
+    "sigmoid": lambda p, x: 0.5 * np.tanh(0.5 * x) + 0.5,
+    "sigmoidHard": lambda p, x: np.clip(p.alpha * x + p.beta, 0, 1),
+    "ELU": lambda p, x: np.where(
+        x < 0, p.alpha * np.expm1(np.minimum(x, 0)), x
+    ),
+    "softsign": lambda p, x: x / (1 + np.abs(x)),
+    "softplus": lambda p, x: np.logaddexp(0, x),
+}
+
+
+def _activation(params, x):
+    kind = params.WhichOneof("NonlinearityType")
+    if kind not in ACTIVATIONS:
+        raise ConversionError(f"activation '{kind}' is not known.")
+    return ACTIVATIONS[kind](getattr(params, kind), x)
+
+
+# UnaryFunctionLayerParams.Operation, in the order of its numbers.
+UNARY = (
+    lambda p, x: np.sqrt(x),
+    lambda p, x: 1 / np.sqrt(x + (p.epsilon or 1e-6)),
+    lambda p, x: 1 / (x + (p.epsilon or 1e-6)),
+    lambda p, x: np.power(x, p.alpha),
+    lambda p, x: np.exp(x),
+    lambda p, x: np.log(x),
+    lambda p, x: np.abs(x),
+    lambda p, x: np.maximum(p.alpha, x),
+)
+
+
+def _unary(params, x):
+    """The function of `scale * x + shift`; a scale of 0 stands for 1."""
+    x = np.float32(params.scale or 1) * x + np.float32(params.shift)
+    return UNARY[params.type](params, x)
+
+
+def _softmax(params, x):
+    """SoftmaxLayerParams: over the channels, axis -3."""
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+# Several inputs
+
+
+def _add(params, *inputs):
+    return inputs[0] + params.alpha if len(inputs) == 1 else sum(inputs)
+
+
+def _multiply(params, *inputs):
+    return inputs[0] * params.alpha if len(inputs) == 1 else math.prod(inputs)
+
+
+def _average(params, *inputs):
+    return sum(inputs) / len(inputs)
+
+
+def _max(params, *inputs):
+    return np.stack(np.broadcast_arrays(*inputs)).max(axis=0)
+
+
+def _min(params, *inputs):
+    return np.stack(np.broadcast_arrays(*inputs)).min(axis=0)
+
+
+def _concat(params, *inputs):
+    if params.sequenceConcat:
+        raise ConversionError("concatenation of sequences is not known.")
+    return np.concatenate(inputs, axis=1)
+
+
+# Sizes and shapes
+
+
+def _pooling(params, x):
+    if params.type not in (0, 1):
+        raise ConversionError("L2 pooling is not known.")
+    average = params.type == 1
+    if params.globalPooling:
+        reduce = np.mean if average else np.max
+        return reduce(x, axis=(2, 3), keepdims=True)
+    kernel = _sizes(params.kernelSize, 3)
+    strides = _sizes(params.stride, 1)
+    edges = _edges(params, "PoolingPaddingType", x, kernel, strides)
+    if not average:
+        return _windows(x, edges, -np.inf, kernel, strides).max(axis=(-2, -1))
+    total = _windows(x, edges, 0, kernel, strides).sum(axis=(-2, -1))
+    inside = np.ones_like(x[:1, :1])
+    outside = 0 if params.avgPoolExcludePadding else 1
+    count = _windows(inside, edges, outside, kernel, strides)
+    return total / count.sum(axis=(-2, -1))
+
+
+def _windows(x, edges, value, kernel, strides):
+    """[batch, channels, rows, columns, kernel height, kernel width]."""
+    x = np.pad(x, _spatial_padding(edges), constant_values=value)
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))
+    return windows[:, :, :: strides[0], :: strides[1]]
+
+
+def _upsample(params, x):
+    if params.fractionalScalingFactor:
+        raise ConversionError("fractional upsampling is not known.")
+    for axis, factor in zip((2, 3), _sizes(params.scalingFactor, 1)):
+        if params.mode == 0:
+            x = np.repeat(x, factor, axis=axis)
+        else:
+            x = _interpolated(x, axis, factor, params.linearUpsampleMode)
+    return x
+
+
+def _interpolated(x, axis, factor, mode):
+    """LinearUpsampleMode: where each new point lies among the old ones."""
+    old, new = x.shape[axis], x.shape[axis] * factor
+    i = np.arange(new)
+    points = (
+        i * (old - old / new) / max(new - 1, 1),  # DEFAULT
+        i * (old - 1) / max(new - 1, 1),  # ALIGN_CORNERS_TRUE
+        (i + 0.5) * old / new - 0.5,  # ALIGN_CORNERS_FALSE
+    )[mode]
+    points = np.clip(points, 0, old - 1)
+    below = np.floor(points).astype("int64")
+    above = np.minimum(below + 1, old - 1)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    share = np.float32(points - below).reshape(shape)
+    low, high = np.take(x, below, axis), np.take(x, above, axis)
+    return low * (1 - share) + high * share
+
+
+def _padding(params, x):
+    edges = _spatial_padding(_borders(params.paddingAmounts))
+    kind = params.WhichOneof("PaddingType")
+    if kind == "constant":
+        value = params.constant.value
+        return np.pad(x, edges, constant_values=value)
+    modes = {"reflection": "reflect", "replication": "edge"}
+    if kind not in modes:
+        raise ConversionError(f"padding '{kind}' is not known.")
+    return np.pad(x, edges, mode=modes[kind])
+
+
+def _crop(params, x):
+    (top, bottom), (left, right) = _borders(params.cropAmounts)
+    height, width = x.shape[2:]
+    return x[:, :, top : height - bottom, left : width - right]
+
+
+def _flat(x, channels_last):
+    if channels_last:
+        x = np.transpose(x, (0, 2, 3, 1))
+    return x.reshape(len(x), -1)
+
+
+def _flatten(params, x):
+    return _flat(x, params.mode == 1)[:, :, None, None]
+
+
+def _reshape(params, x):
+    channels, height, width = params.targetShape[-3:]
+    flat = _flat(x, params.mode == 1)
+    if params.mode == 0:
+        return flat.reshape(-1, channels, height, width)
+    last = flat.reshape(-1, height, width, channels)
+    return np.transpose(last, (0, 3, 1, 2))
+
+
+LAYERS = {
+    "activation": _activation,
+    "add": _add,
+    "average": _average,
+    "batchnorm": _batchnorm,
+    "bias": _bias,
+    "concat": _concat,
+    "convolution": _convolution,
+    "crop": _crop,
+    "flatten": _flatten,
+    "innerProduct": _inner_product,
+    "max": _max,
+    "min": _min,
+    "multiply": _multiply,
+    "padding": _padding,
+    "pooling": _pooling,
+    "reshape": _reshape,
+    "scale": _scale,
+    "softmax": _softmax,
+    "unary": _unary,
+    "upsample": _upsample,
+}
