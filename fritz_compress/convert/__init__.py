@@ -1,7 +1,9 @@
 """Keras models to files for phones, checked against Keras."""
 
 from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.latency import Timing, latency
 from fritz_compress.convert.report import ConversionReport, LayerReport
+from fritz_compress.convert.runner import Runner, load
 from fritz_compress.convert.samples import sample_pictures
 from fritz_compress.convert.tflite import to_tflite
 
@@ -9,6 +11,10 @@ __all__ = [
     "ConversionError",
     "ConversionReport",
     "LayerReport",
+    "Runner",
+    "Timing",
+    "latency",
+    "load",
     "sample_pictures",
     "to_tflite",
 ]

@@ -68,7 +68,8 @@ def to_tflite(
         quantization: A row of the table above. Defaults to `None`.
         representative_data: For the integer kinds: typical inputs, one array
             or many, with or without batch axis, some hundred at most. By
-            default six photos, for a model that takes pictures.
+            default six photos, for a model that takes pictures. The other
+            kinds have nothing to measure and do not read it.
         image_size: `(height, width)` in pixels, for a model of any size.
         samples: Inputs to compare the file with Keras on. By default two
             photos, for a model that takes pictures.
@@ -153,12 +154,6 @@ def _traced(model, image_size):
 def _representative(data, quantization, traced, model, image_size):
     """Typical inputs, one float32 array with a batch axis, or `None`."""
     if quantization not in _INTEGER:
-        if data is not None:
-            raise ValueError(
-                "`representative_data` is read only for the quantizations "
-                f"{list(_INTEGER)}. Received: quantization={quantization!r}. "
-                "Leave it out."
-            )
         return None
     shape = traced.inputs[0].shape
     if data is None:
