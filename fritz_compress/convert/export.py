@@ -124,11 +124,14 @@ def cannot_convert(node: graph.Node, error: Exception) -> ConversionError:
     """The error that names the layer that could not be written."""
     return ConversionError(
         f"Layer '{node.operation.name}' ({node.kind}) cannot be written to a "
-        f"TFLite file: {_first_sentence(error)} Replace the layer by ones of "
+        f"TFLite file: {_reason(str(error))} Replace the layer by ones of "
         "simpler operations."
     )
 
 
-def _first_sentence(error):
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0] if lines else type(error).__name__}."
+def _reason(message):
+    unknown = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", message)))
+    if unknown:
+        return f"TFLite has no operation for {', '.join(unknown)}."
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[0] if lines else "TensorFlow gave no reason."
