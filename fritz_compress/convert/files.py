@@ -34,7 +34,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     target is as it was.
 
     Raises:
-        ValueError: if the folder of `path` does not exist.
+        ValueError: if the folder of `path` does not exist, or a file would
+            replace a folder or the reverse.
 
     Example:
 
@@ -52,6 +53,12 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     ) as folder:
         unfinished = pathlib.Path(folder) / path.name
         yield unfinished
+        if path.exists() and path.is_dir() != unfinished.is_dir():
+            raise ValueError(
+                f"'{path}' exists and is a {_kind(path)}; a "
+                f"{_kind(unfinished)} shall not replace it. Choose another "
+                "name, or remove it."
+            )
         if path.is_dir():
             # A folder cannot be renamed over one that holds files.
             path.rename(pathlib.Path(folder) / "replaced")
@@ -66,3 +73,7 @@ def size_in_bytes(path: str | os.PathLike) -> int:
             file.stat().st_size for file in path.rglob("*") if file.is_file()
         )
     return path.stat().st_size
+
+
+def _kind(path):
+    return "folder" if path.is_dir() else "file"
