@@ -102,7 +102,10 @@ def linear_features():
     inputs = keras.Input((None, None, 3))
     return keras.Model(
         inputs,
-        [keras.layers.Rescaling(0.5)(inputs), keras.layers.Rescaling(2)(inputs)],
+        [
+            keras.layers.Rescaling(0.5)(inputs),
+            keras.layers.Rescaling(2)(inputs),
+        ],
     )
 
 
@@ -148,4 +151,6 @@ def test_perceptual_loss_is_the_weighted_sum_of_its_parts(extractor):
 )
 def test_perceptual_loss_checks_its_arguments(extractor, arguments, message):
     with pytest.raises(ValueError, match=message):
-        PerceptualLoss(extractor, **{"style_image": pictures(0)[0], **arguments})
+        PerceptualLoss(
+            extractor, **{"style_image": pictures(0)[0], **arguments}
+        )

@@ -28,7 +28,9 @@ class VGG16Features:
     )
 
     @classmethod
-    def build(cls, weights: str | os.PathLike | None = "imagenet") -> keras.Model:
+    def build(
+        cls, weights: str | os.PathLike | None = "imagenet"
+    ) -> keras.Model:
         """Returns a frozen model from RGB pixels to a list of feature maps.
 
         Args:

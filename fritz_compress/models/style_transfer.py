@@ -141,7 +141,9 @@ class StyleTransferNetwork:
     @classmethod
     def _input(cls, image_size, input_tensor):
         if input_tensor is None:
-            inputs = keras.Input((*(image_size or (None, None)), 3), name="image")
+            inputs = keras.Input(
+                (*(image_size or (None, None)), 3), name="image"
+            )
         elif keras.backend.is_keras_tensor(input_tensor):
             inputs = input_tensor
         else:

@@ -61,7 +61,9 @@ def _from_archive(model, path):
                 f"'{weight.path}' has shape {tuple(weight.shape)} in the "
                 f"model and {stored[weight.path].shape} in the file",
             )
-    return [stored[weight.path].astype(weight.dtype) for weight in model.weights]
+    return [
+        stored[weight.path].astype(weight.dtype) for weight in model.weights
+    ]
 
 
 def _from_keras(model, path):

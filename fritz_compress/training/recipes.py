@@ -139,7 +139,9 @@ def _fit(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> keras.callbacks.History:
     if steps < 1:
-        raise ValueError(f"`steps` must be at least 1. Received: steps={steps}.")
+        raise ValueError(
+            f"`steps` must be at least 1. Received: steps={steps}."
+        )
     epochs = math.ceil(steps / STEPS_PER_EPOCH)
     steps_per_epoch = math.ceil(steps / epochs)
     callbacks = list(callbacks)

@@ -101,7 +101,9 @@ def tiny(args, photos):
     return student(args, photos, alpha=0.25)
 
 
-STAGES = {stage.__name__: stage for stage in (imitation, teacher, student, tiny)}
+STAGES = {
+    stage.__name__: stage for stage in (imitation, teacher, student, tiny)
+}
 
 
 def arguments():

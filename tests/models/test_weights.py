@@ -50,7 +50,9 @@ def test_a_trained_checkpoint_is_read(tmp_path, file):
     save(model, tmp_path / file)
     again = network(seed=5)
     load_weights(again, tmp_path / file)
-    np.testing.assert_array_equal(again.get_weights()[3], model.get_weights()[3])
+    np.testing.assert_array_equal(
+        again.get_weights()[3], model.get_weights()[3]
+    )
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
@@ -79,9 +81,7 @@ def test_same_widths_and_fewer_blocks_are_not_loaded_in_part(tmp_path):
 
     network().save_weights(tmp_path / "three.weights.h5")
     with pytest.raises(ValueError, match="parameters and the file"):
-        Shallow.build(
-            None, 0.1, checkpoint_file=tmp_path / "three.weights.h5"
-        )
+        Shallow.build(None, 0.1, checkpoint_file=tmp_path / "three.weights.h5")
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,6 @@ def test_other_keras_models_can_be_loaded_too(tmp_path):
     model.save(tmp_path / "dense.keras")
     again = dense()
     load_weights(again, tmp_path / "dense.keras")
-    np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+    np.testing.assert_array_equal(
+        again.get_weights()[0], model.get_weights()[0]
+    )

@@ -1,0 +1,52 @@
+import pathlib
+from typing import Annotated
+
+import typer
+
+NAME = "benchmark"
+
+
+def command(
+    files: Annotated[
+        list[pathlib.Path], typer.Argument(help=".tflite or .keras files.")
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(help="HEIGHTxWIDTH for any-size nets, default 480x640."),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1)] = 15,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Latency of files side by side: median of interleaved runs, ratios."""
+    from fritz_compress.cli import console
+    from fritz_compress.convert import latency
+    from fritz_compress.convert.files import size_in_bytes
+
+    with console.console.status("timing, all files in turn"):
+        times = latency(
+            files,
+            picture_size=console.parse_size(size),
+            threads=threads,
+            runs=runs,
+        )
+    timed = [t.milliseconds for t in times.values() if t.milliseconds]
+    console.table(
+        f"One picture, median of {runs} interleaved runs, "
+        f"{threads} thread{'s' if threads > 1 else ''}",
+        ("file", "bytes", "ms", "times as fast as the slowest", "note"),
+        [
+            (
+                path,
+                f"{size_in_bytes(path):,}",
+                *_numbers(timing.milliseconds, max(timed)),
+                timing.note,
+            )
+            for path, timing in times.items()
+        ],
+    )
+
+
+def _numbers(milliseconds, slowest):
+    if milliseconds is None:
+        return "", ""
+    return f"{milliseconds:.1f}", f"{slowest / milliseconds:.2f}"

@@ -1,0 +1,94 @@
+"""What every command prints with, and how arguments are read."""
+
+import contextlib
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+
+import rich.console
+import rich.progress
+import rich.table
+
+console = rich.console.Console()
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`"480x640"` as `(480, 640)`: height, then width."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
+    if match is None:
+        raise ValueError(
+            "A size is HEIGHTxWIDTH in pixels, such as 480x640. Received: "
+            f"'{text}'."
+        )
+    return int(match[1]), int(match[2])
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
+    """Prints a table, all columns but the first to the right."""
+    grid = rich.table.Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        grid.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        grid.add_row(*map(str, row))
+    console.print(grid)
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[rich.progress.Progress]:
+    """A bar with count, time passed and time left, for loops and trainings."""
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("{task.fields[detail]}"),
+    )
+    with rich.progress.Progress(*columns, console=console) as progress:
+        yield progress
+
+
+def tracked(description: str, items: Iterable, total: int) -> Iterator:
+    """Goes through `items` with a progress bar."""
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=total, detail="")
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def picture_files(path: pathlib.Path) -> list[pathlib.Path]:
+    """The picture itself, or the pictures in a folder."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"No picture or folder at '{path}'.")
+    from fritz_compress.training.photos import SUFFIXES
+
+    files = [p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES]
+    if not files:
+        raise ValueError(
+            f"No picture in '{path}'. Expected files ending in "
+            f"{', '.join(SUFFIXES)}."
+        )
+    return files
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Sends what native libraries write to standard error nowhere.
+
+    TensorFlow greets on import and LiteRT on every interpreter, below the
+    level that Python's `warnings` or `logging` reach. Exceptions get through.
+    """
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,107 @@
+import pathlib
+from typing import Annotated
+
+import typer
+
+NAME = "convert"
+
+
+def command(
+    network: Annotated[
+        str, typer.Argument(help="A .keras or .h5 file or a name of ours.")
+    ],
+    output: Annotated[
+        pathlib.Path,
+        typer.Argument(help="A .tflite, .mlmodel or .mlpackage to write."),
+    ],
+    quantization: Annotated[
+        str | None,
+        typer.Option(help=".tflite: float16, dynamic, int8 or int16x8."),
+    ] = None,
+    nbits: Annotated[
+        int | None,
+        typer.Option(help="Core ML: bits of a weight, 16, 8, 6, 4, 2 or 1."),
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Core ML: linear or kmeans.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="HEIGHTxWIDTH; default 480x640 for any-size nets."),
+    ] = None,
+    photos: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Pictures to check (and calibrate) the file on."),
+    ] = None,
+    custom_layer: Annotated[
+        bool,
+        typer.Option(
+            help=".mlmodel: DeprocessStylizedImage as a custom layer."
+        ),
+    ] = False,
+) -> None:
+    """Convert a network, run the file, and compare it with Keras."""
+    from fritz_compress.cli import console
+    from fritz_compress.cli.networks import load_network, open_size
+    from fritz_compress.convert import to_coreml, to_tflite
+    from fritz_compress.convert.files import check_suffix
+
+    suffix = check_suffix(output, (".tflite", ".mlmodel", ".mlpackage")).suffix
+    _check_options(suffix, quantization, nbits, mode, custom_layer)
+    model = load_network(network)
+    image_size = console.parse_size(size) or open_size(model)
+    samples = _samples(photos, model, image_size)
+    with console.console.status(f"converting to {output}"):
+        if suffix == ".tflite":
+            report = to_tflite(
+                model,
+                output,
+                quantization=quantization,
+                representative_data=samples,
+                image_size=image_size,
+                samples=samples,
+            )
+        else:
+            report = to_coreml(
+                model,
+                output,
+                nbits=nbits,
+                mode=mode or "linear",
+                image_size=image_size,
+                samples=samples,
+                custom_layers=(
+                    ("DeprocessStylizedImage",) if custom_layer else ()
+                ),
+            )
+    console.console.print(str(report), highlight=False, soft_wrap=True)
+
+
+def _check_options(suffix, quantization, nbits, mode, custom_layer):
+    """An option of the other format must not be ignored silently."""
+    if suffix == ".tflite" and (nbits or mode or custom_layer):
+        raise ValueError(
+            "--nbits, --mode and --custom-layer are for Core ML files. A "
+            ".tflite takes --quantization."
+        )
+    if suffix != ".tflite" and quantization:
+        raise ValueError(
+            "--quantization is for .tflite files. A Core ML file takes "
+            "--nbits and --mode."
+        )
+
+
+def _samples(photos, model, image_size):
+    if photos is None:
+        return None
+    import numpy as np
+
+    from fritz_compress.cli.console import picture_files
+    from fritz_compress.training import read_photo
+
+    height, width = image_size or model.input_shape[1:3]
+    return np.stack(
+        [
+            np.asarray(read_photo(file).resize((width, height)), "float32")
+            for file in picture_files(photos)
+        ]
+    )

@@ -1,0 +1,66 @@
+"""Commands under one name, and one line for every error."""
+
+import functools
+import os
+import sys
+
+import typer
+
+from fritz_compress.cli import (
+    benchmark,
+    convert,
+    demo,
+    distill,
+    profile,
+    stylize,
+    train,
+)
+from fritz_compress.cli.console import quiet_libraries
+
+COMMANDS = (demo, train, distill, stylize, convert, profile, benchmark)
+
+app = typer.Typer(
+    name="fritz-compress",
+    help="Make neural networks small enough for a phone, and prove it.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _quietly_started(command):
+    """The command, after TensorFlow has been imported without its greetings."""
+
+    @functools.wraps(command)
+    def run(**arguments):
+        with quiet_libraries():
+            import tensorflow  # noqa: F401
+
+        return command(**arguments)
+
+    return run
+
+
+for module in COMMANDS:
+    app.command(module.NAME)(_quietly_started(module.command))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and exits: 0 if all went well, 2 on bad input."""
+    # Before tensorflow is imported: its greetings are not our output.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        code = app(arguments, standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(error.format_message())
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"fritz-compress: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,61 @@
+"""Keras networks by file or by name."""
+
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from fritz_compress import convert, models
+from fritz_compress.models.pretrained import PRETRAINED
+
+ARCHITECTURES = {
+    "large": models.StyleTransferNetwork,
+    "small": models.SmallStyleTransferNetwork,
+}
+
+
+def load_network(
+    name: str, image_size: tuple[int, int] | None = None
+) -> keras.Model:
+    """A `.keras` or `.h5` file, or a network that comes with the package."""
+    if name in PRETRAINED:
+        return models.load_pretrained(name, image_size)
+    path = pathlib.Path(name)
+    if path.suffix not in (".keras", ".h5"):
+        raise ValueError(
+            "Expected a .keras or .h5 file, or one of "
+            f"{', '.join(PRETRAINED)}. Received: '{name}'."
+        )
+    if not path.is_file():
+        raise ValueError(f"No network at '{path}'.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(f"'{path}' can not be loaded: {error}") from error
+
+
+def load_runner(name: str) -> tuple[Callable, tuple[int, int] | None]:
+    """Anything that stylizes, and the size of pictures it is made for."""
+    if name in PRETRAINED:
+        return load_network(name), None
+    runner = convert.load(name)
+    return runner, runner.image_size
+
+
+def open_size(model: keras.Model) -> tuple[int, int] | None:
+    """The size to assume for a network of any size, or `None`."""
+    shape = model.inputs[0].shape
+    return (480, 640) if len(shape) == 4 and None in shape[1:3] else None
+
+
+def build_network(
+    architecture: str, alpha: float, initial: pathlib.Path | None
+) -> keras.Model:
+    """A style network for any size, from random weights or from a file."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"The architecture is one of {', '.join(ARCHITECTURES)}. "
+            f"Received: '{architecture}'."
+        )
+    builder = ARCHITECTURES[architecture]
+    return builder.build(None, alpha, checkpoint_file=initial)

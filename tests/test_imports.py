@@ -1,0 +1,112 @@
+"""Who may import and touch what: the layout of the package, enforced."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent / "fritz_compress"
+FILES = sorted(path for path in ROOT.rglob("*.py"))
+
+# A file imports only from lower rows, never sideways between folders.
+ROWS = {
+    "ops": 0,
+    "quantizers": 1,
+    "losses": 1,
+    "layers": 2,
+    "graph": 3,
+    "models": 3,
+    "surgery": 4,
+    "distillation": 4,
+    "callbacks": 5,
+    "analysis": 5,
+    "convert": 5,
+    "storage": 5,
+    "training": 6,
+    "cli": 7,
+}
+CONVERTERS = {"ai_edge_litert", "coremltools"}
+
+
+def part(path):
+    """The folder or file directly inside the package."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{a.name}" for a in node.names)
+
+
+def identify(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=identify)
+def test_imports_point_downwards(path):
+    own = part(path)
+    if own in ("__init__", "pretrained"):
+        return
+    for module in imported(path):
+        names = module.split(".")
+        if names[0] != "fritz_compress" or len(names) == 1:
+            continue
+        other = names[1]
+        assert other == own or ROWS.get(other, -1) < ROWS[own], (
+            f"{identify(path)} (row {ROWS[own]}) imports {module} "
+            f"(row {ROWS.get(other)})"
+        )
+
+
+@pytest.mark.parametrize("path", FILES, ids=identify)
+def test_converters_are_imported_by_convert_alone(path):
+    if part(path) == "convert":
+        return
+    found = {module.split(".")[0] for module in imported(path)}
+    assert not found & CONVERTERS
+    assert "tensorflow.lite" not in " ".join(imported(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=identify)
+def test_only_the_command_line_prints(path):
+    if part(path) == "cli":
+        return
+    calls = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "print"
+    ]
+    assert not calls, f"{identify(path)} prints in lines {calls}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=identify)
+def test_both_backends_can_run_what_is_not_conversion(path):
+    """Conversion and photos are TensorFlow's; the rest uses keras.ops."""
+    if part(path) in ("convert", "training", "cli", "storage"):
+        return
+    assert "tensorflow" not in {m.split(".")[0] for m in imported(path)}
+
+
+@pytest.mark.slow
+def test_importing_the_package_is_free_of_side_effects():
+    code = """
+import os, sys
+before = dict(os.environ)
+import fritz_compress as fc
+assert "keras" not in sys.modules
+fc.models, fc.layers, fc.losses, fc.surgery, fc.callbacks, fc.convert
+heavy = {"tf_keras", "coremltools", "matplotlib", "sklearn", "ai_edge_litert"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+ours = {k for k in os.environ if os.environ[k] != before.get(k)}
+# Keras and TensorFlow set their own; none of them is ours.
+assert not {k for k in ours if "LEGACY" in k or "CPP_MIN_LOG" in k}, ours
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,38 @@
+"""The names that users type. A change here is a change for them."""
+
+import fritz_compress as fc
+
+TOP = """
+    analysis callbacks channel_groups convert distillation graph layers losses
+    models ops profile remove_filters remove_pruned_filters surgery to_coreml
+    to_tflite training
+"""
+NOUNS = {
+    "analysis": "Profile profile",
+    "callbacks": "FilterPruning",
+    "layers": "DeprocessStylizedImage InstanceNormalization",
+    "models": """
+        SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
+        load_pretrained
+    """,
+    "training": "Photos distill read_photo train_perceptual warmup_cosine",
+}
+
+
+def test_the_front_door_is_frozen():
+    assert fc.__all__ == sorted(TOP.split())
+    assert all(getattr(fc, name) is not None for name in fc.__all__)
+    assert set(fc.__all__) < set(dir(fc))
+
+
+def test_the_nouns_are_frozen():
+    for noun, names in NOUNS.items():
+        assert sorted(getattr(fc, noun).__all__) == names.split(), noun
+
+
+def test_the_version_is_that_of_the_installation():
+    assert fc.__version__.count(".") == 2
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    assert not hasattr(fc, "prune_everything")
