@@ -16,8 +16,8 @@ import keras
 from fritz_compress import graph as graphs
 from fritz_compress.convert import neural_network_rules as rules
 from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.neural_network_rules.common import channels_first
-from fritz_compress.convert.quiet import quietly
 from fritz_compress.convert.samples import input_shape
 
 
@@ -35,7 +35,7 @@ class Network:
     owners: dict[str, tuple[str, str]]
 
 
-@quietly()
+@silenced()
 def build_network(
     model: keras.Model,
     image_size: tuple[int, int] | None = None,

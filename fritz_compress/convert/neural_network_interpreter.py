@@ -16,7 +16,7 @@ import numpy as np
 
 from fritz_compress.convert import neural_network_layers as layers
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.quiet import quietly
+from fritz_compress.convert.native_output import silenced
 
 
 def _deprocess_stylized_image(x):
@@ -115,7 +115,7 @@ class NeuralNetwork:
         return result
 
 
-@quietly()
+@silenced()
 def load(
     path_or_spec: str | os.PathLike | Any,
     custom_layers: Mapping[str, Callable[..., Any]] | None = None,

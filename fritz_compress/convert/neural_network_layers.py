@@ -8,14 +8,21 @@ the name of the field in `NeuralNetworkLayer`.
 import math
 
 import numpy as np
-import tensorflow as tf
 
+from fritz_compress.convert.channels_first import (
+    average_pool,
+    convolve,
+    deconvolve,
+    interpolate,
+    max_pool,
+    moments,
+    normalize,
+    per_channel,
+    same_edges,
+    spatial,
+)
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.neural_network_weights import numbers
-
-
-def _per_channel(values):
-    return np.reshape(values, (-1, 1, 1))
 
 
 def _borders(amounts):
@@ -24,29 +31,15 @@ def _borders(amounts):
     return edges or [(0, 0), (0, 0)]
 
 
-def _spatial_padding(edges):
-    return [(0, 0), (0, 0), *edges]
-
-
 def _sizes(field, default):
     return tuple(field) or (default, default)
-
-
-def _same_edges(params, sizes, kernel, strides):
-    """SamePadding: what is added so that `H_out = ceil(H_in / stride)`."""
-    edges = []
-    for size, width, stride in zip(sizes, kernel, strides):
-        total = max(0, (-(-size // stride) - 1) * stride + width - size)
-        small, large = total // 2, total - total // 2
-        top_left_heavy = params.asymmetryMode == 1
-        edges.append((large, small) if top_left_heavy else (small, large))
-    return edges
 
 
 def _edges(params, oneof, x, kernel, strides):
     padding = params.WhichOneof(oneof)
     if padding == "same":
-        return _same_edges(params.same, x.shape[2:], kernel, strides)
+        heavy_top_left = params.same.asymmetryMode == 1
+        return same_edges(x.shape[2:], kernel, strides, heavy_top_left)
     if padding == "valid":
         return _borders(params.valid.paddingAmounts)
     raise ConversionError(f"padding '{padding}' is not known.")
@@ -67,43 +60,8 @@ def _convolution(params, x):
     kernel = numbers(params.weights, shape)
     extent = [(k - 1) * d + 1 for k, d in zip(kernel_size, dilation)]
     edges = _edges(params, "ConvolutionPaddingType", x, extent, strides)
-    x = np.pad(x, _spatial_padding(edges))
-    return _biased(params, _grouped(x, kernel, groups, strides, dilation))
-
-
-def _grouped(x, kernel, groups, strides, dilation):
-    x = np.transpose(x, (0, 2, 3, 1))
-    kernel = np.transpose(kernel, (2, 3, 1, 0))
-    if groups == x.shape[-1] and groups > 1:
-        # [h, w, 1, groups * multiplier] is [h, w, groups, multiplier].
-        kernel = kernel.reshape(*kernel.shape[:2], groups, -1)
-        result = _depthwise(x, kernel, strides, dilation)
-    else:
-        result = np.concatenate(
-            [
-                tf.nn.conv2d(part, weights, strides, "VALID", "NHWC", dilation)
-                for part, weights in zip(
-                    np.split(x, groups, axis=-1),
-                    np.split(kernel, groups, axis=-1),
-                )
-            ],
-            axis=-1,
-        )
-    return np.transpose(result, (0, 3, 1, 2))
-
-
-def _depthwise(x, kernel, strides, dilation):
-    """Sums shifted pictures: TensorFlow's own wants equal strides."""
-    height, width = kernel.shape[:2]
-    rows = (x.shape[1] - (height - 1) * dilation[0] - 1) // strides[0] + 1
-    columns = (x.shape[2] - (width - 1) * dilation[1] - 1) // strides[1] + 1
-    total = np.zeros((x.shape[0], rows, columns, *kernel.shape[2:]), "float32")
-    for i in range(height):
-        for j in range(width):
-            part = x[:, i * dilation[0] :, j * dilation[1] :]
-            part = part[:, :: strides[0], :: strides[1]][:, :rows, :columns]
-            total += part[..., None] * kernel[i, j]
-    return total.reshape(*total.shape[:3], -1)
+    x = np.pad(x, spatial(edges))
+    return _biased(params, convolve(x, kernel, strides, dilation, groups))
 
 
 def _deconvolution(params, x):
@@ -116,25 +74,17 @@ def _deconvolution(params, x):
     strides = _sizes(params.stride, 1)
     shape = (params.kernelChannels, params.outputChannels, *kernel_size)
     kernel = numbers(params.weights, shape, axis=1)
-    size = [
-        (n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernel_size)
-    ]
-    result = tf.nn.conv2d_transpose(
-        np.transpose(x, (0, 2, 3, 1)),
-        np.transpose(kernel, (2, 3, 1, 0)),
-        (x.shape[0], *size, params.outputChannels),
-        strides,
-        "VALID",
-    )
+    result = deconvolve(x, kernel, strides)
     (top, bottom), (left, right) = _borders(params.valid.paddingAmounts)
-    result = result[:, top : size[0] - bottom, left : size[1] - right]
-    return _biased(params, np.transpose(result, (0, 3, 1, 2)))
+    height, width = result.shape[2:]
+    result = result[:, :, top : height - bottom, left : width - right]
+    return _biased(params, result)
 
 
 def _biased(params, x):
     if not params.hasBias:
         return x
-    return x + _per_channel(numbers(params.bias, (params.outputChannels,)))
+    return x + per_channel(numbers(params.bias, (params.outputChannels,)))
 
 
 def _inner_product(params, x):
@@ -147,27 +97,15 @@ def _inner_product(params, x):
 
 
 def _batchnorm(params, x):
-    """BatchnormLayerParams: statistics stored, or of each instance.
-
-    The formula of the specification collected into one scale and one offset
-    per channel, the statistics summed in Keras' order of axes. In float32
-    another order moves the pixels of a style network by up to 0.02 of 255,
-    which is rounding and would hide a true difference.
-    """
+    """BatchnormLayerParams: statistics stored, or of each instance."""
     shape = (params.channels,)
     if params.computeMeanVar:
-        axes = (1, 2) if params.instanceNormalization else (0, 1, 2)
-        channels_last = np.transpose(x, (0, 2, 3, 1))
-        moments = tf.nn.moments(channels_last, axes, keepdims=True)
-        mean, variance = (np.transpose(m, (0, 3, 1, 2)) for m in moments)
+        mean, variance = moments(x, params.instanceNormalization)
     else:
-        mean = _per_channel(numbers(params.mean, shape))
-        variance = _per_channel(numbers(params.variance, shape))
-    epsilon = np.float32(params.epsilon or 1e-5)
-    gamma = _per_channel(numbers(params.gamma, shape))
-    scale = tf.math.rsqrt(variance + epsilon).numpy() * gamma
-    offset = _per_channel(numbers(params.beta, shape)) - mean * scale
-    return x * scale + offset
+        mean = numbers(params.mean, shape)
+        variance = numbers(params.variance, shape)
+    gamma, beta = numbers(params.gamma, shape), numbers(params.beta, shape)
+    return normalize(x, mean, variance, gamma, beta, params.epsilon or 1e-5)
 
 
 def _scale(params, x):
@@ -185,7 +123,7 @@ def _bias(params, x):
 def _constant(weights, shape):
     shape = tuple(shape)
     values = numbers(weights, shape)
-    return _per_channel(values) if len(shape) == 1 else values
+    return per_channel(values) if len(shape) == 1 else values
 
 
 # Activations and functions of one value
@@ -195,7 +133,7 @@ def _prelu(params, x):
     """ActivationPReLU: one slope per channel, or one for all."""
     alpha = params.alpha
     size = len(alpha.floatValue) or len(alpha.float16Value) // 2 or x.shape[1]
-    return np.where(x < 0, _per_channel(numbers(alpha, (size,))) * x, x)
+    return np.where(x < 0, per_channel(numbers(alpha, (size,))) * x, x)
 
 
 ACTIVATIONS = {
@@ -291,19 +229,8 @@ def _pooling(params, x):
     strides = _sizes(params.stride, 1)
     edges = _edges(params, "PoolingPaddingType", x, kernel, strides)
     if not average:
-        return _windows(x, edges, -np.inf, kernel, strides).max(axis=(-2, -1))
-    total = _windows(x, edges, 0, kernel, strides).sum(axis=(-2, -1))
-    inside = np.ones_like(x[:1, :1])
-    outside = 0 if params.avgPoolExcludePadding else 1
-    count = _windows(inside, edges, outside, kernel, strides)
-    return total / count.sum(axis=(-2, -1))
-
-
-def _windows(x, edges, value, kernel, strides):
-    """[batch, channels, rows, columns, kernel height, kernel width]."""
-    x = np.pad(x, _spatial_padding(edges), constant_values=value)
-    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))
-    return windows[:, :, :: strides[0], :: strides[1]]
+        return max_pool(x, edges, kernel, strides)
+    return average_pool(x, edges, kernel, strides, params.avgPoolExcludePadding)
 
 
 def _upsample(params, x):
@@ -313,31 +240,24 @@ def _upsample(params, x):
         if params.mode == 0:
             x = np.repeat(x, factor, axis=axis)
         else:
-            x = _interpolated(x, axis, factor, params.linearUpsampleMode)
+            points = _grid(x.shape[axis], factor, params.linearUpsampleMode)
+            x = interpolate(x, axis, points)
     return x
 
 
-def _interpolated(x, axis, factor, mode):
+def _grid(old, factor, mode):
     """LinearUpsampleMode: where each new point lies among the old ones."""
-    old, new = x.shape[axis], x.shape[axis] * factor
+    new = old * factor
     i = np.arange(new)
-    points = (
+    return (
         i * (old - old / new) / max(new - 1, 1),  # DEFAULT
         i * (old - 1) / max(new - 1, 1),  # ALIGN_CORNERS_TRUE
         (i + 0.5) * old / new - 0.5,  # ALIGN_CORNERS_FALSE
     )[mode]
-    points = np.clip(points, 0, old - 1)
-    below = np.floor(points).astype("int64")
-    above = np.minimum(below + 1, old - 1)
-    shape = [1] * x.ndim
-    shape[axis] = -1
-    share = np.float32(points - below).reshape(shape)
-    low, high = np.take(x, below, axis), np.take(x, above, axis)
-    return low * (1 - share) + high * share
 
 
 def _padding(params, x):
-    edges = _spatial_padding(_borders(params.paddingAmounts))
+    edges = spatial(_borders(params.paddingAmounts))
     kind = params.WhichOneof("PaddingType")
     if kind == "constant":
         value = params.constant.value

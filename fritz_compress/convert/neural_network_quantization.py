@@ -9,8 +9,8 @@ import dataclasses
 
 import numpy as np
 
+from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.neural_network import Network
-from fritz_compress.convert.quiet import quietly
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
 from fritz_compress.ops.quantization import linear_quantize, pack_bits
@@ -37,7 +37,7 @@ class _Weight:
     axis: int | None
 
 
-@quietly()
+@silenced()
 def quantize_network(
     network: Network, nbits: int | None, mode: str = "linear"
 ) -> tuple[LayerReport, ...]:
