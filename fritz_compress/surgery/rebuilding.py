@@ -1,5 +1,6 @@
 """A model made anew with fewer channels."""
 
+import types
 from collections.abc import Callable
 
 import keras
@@ -71,6 +72,7 @@ class _Rebuilding:
         if isinstance(operation, keras.layers.Lambda):
             # Its code runs in this process already.
             return type(operation).from_config(config, safe_mode=False)
+        config.update(_functions(operation, config))
         return type(operation).from_config(config)
 
     def finish(self):
@@ -100,6 +102,16 @@ class _Rebuilding:
         for source, target in zip(old.weights, new.weights, strict=True):
             target.assign(values[id(source)])
             target.trainable = source.trainable
+
+
+def _functions(operation, config):
+    """Functions among a layer's arguments, themselves: no name finds them."""
+    values = {name: getattr(operation, name, None) for name in config}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, types.FunctionType)
+    }
 
 
 def _initializers(operation):

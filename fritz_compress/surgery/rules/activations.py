@@ -31,7 +31,7 @@ def activation_of(call: Call, labels: np.ndarray) -> int:
     if not is_elementwise(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
         call.freeze(labels, f"has the activation '{name}', which may mix them")
-    if keeps_zero(activation):
+    elif keeps_zero(activation):
         return 0
     return call.flow.number(call.operation)
 

@@ -5,6 +5,7 @@ from keras import layers, ops, tree
 
 from fritz_compress.graph import Tensor
 from fritz_compress.surgery.flow import Call, Value, Whole, compact
+from fritz_compress.surgery.labels import Labels
 from fritz_compress.surgery.rules.table import rule
 
 _ANY_SIZE = 2  # Stands for a size that is not known.
@@ -77,12 +78,27 @@ def _rectangular(call, tensor, value):
     value = compact(store, value)
     varying = [a for a, size in enumerate(value.labels.shape) if size > 1]
     if len(varying) > 1:
-        longest = max(varying, key=lambda a: (value.labels.shape[a], a))
-        for axis in varying:
-            if axis != longest:
-                store.unite(value.labels, value.labels.take([0], axis))
+        # Of the possible axes the one that leaves the most choice.
+        axis = max(varying, key=lambda a: (_choice(value.labels, a), a))
+        _tie(store, value.labels, axis)
         value = compact(store, value)
     for axis, size in enumerate(value.labels.shape):
         if size > 1 and tensor.shape[axis] is None:
             raise Whole("moves channels to an axis of unknown size")
     return value
+
+
+def _tie(store, labels, axis):
+    """Unites the labels of every slice along an axis."""
+    for other in range(labels.ndim):
+        if other != axis:
+            store.unite(labels, labels.take([0], other))
+
+
+def _choice(labels, axis):
+    """How many classes would remain, were slices along `axis` tied."""
+    found, numbers = np.unique(labels, return_inverse=True)
+    trial = Labels()
+    trial.new(len(found))
+    _tie(trial, numbers.reshape(labels.shape), axis)
+    return len(np.unique(trial.roots(np.arange(len(found)))))
