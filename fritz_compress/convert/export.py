@@ -133,5 +133,8 @@ def _reason(message):
     unknown = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", message)))
     if unknown:
         return f"TFLite has no operation for {', '.join(unknown)}."
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = re.sub(r"\x1b\[\d*m", "", message).splitlines()
+    lines = [line.strip() for line in lines if line.strip()]
+    if lines and lines[0].startswith("Exception encountered when calling"):
+        del lines[0]  # Keras' own line in front of the reason.
     return lines[0] if lines else "TensorFlow gave no reason."

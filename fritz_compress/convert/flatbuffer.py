@@ -23,7 +23,8 @@ class Constant:
     Attributes:
         bits: Bits of one number.
         size: How many numbers.
-        bytes: Size in the file, quantization scales and zero points included.
+        bytes: Size in the file, quantization scales included. (Zero points of
+            weights are all zero, and such vectors are written once.)
     """
 
     bits: int
@@ -139,13 +140,10 @@ def _owner(tensors, nodes):
 
 def _constant(model, tensor):
     quantization = tensor.quantization
-    extra = 0
-    if quantization is not None:
-        extra = 4 * len(_list(quantization.scale))
-        extra += 8 * len(_list(quantization.zeroPoint))
+    scales = [] if quantization is None else _list(quantization.scale)
     size = int(np.prod(tensor.shape))
     data = len(model.buffers[tensor.buffer].data)
-    return Constant(8 * data // size, size, data + extra)
+    return Constant(8 * data // size, size, data + 4 * len(scales))
 
 
 def _is_weight(model, tensor):
