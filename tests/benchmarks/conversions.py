@@ -1,0 +1,82 @@
+"""Bytes and agreement of the student in every format and at every width.
+
+    python tests/benchmarks/conversions.py [--size 256x256] > conversions.csv
+
+Each file is run and compared with Keras on the two held-out photos; the
+limits of agreement are lowered to zero, since what falls short is the point.
+The last columns are the picture's PSNR and SSIM to the teacher's.
+"""
+
+import argparse
+import csv
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+
+from fritz_compress import models
+from fritz_compress.convert import load, sample_pictures, to_coreml, to_tflite
+from fritz_compress.convert.pictures import to_pixels
+from fritz_compress.ops import fidelity
+
+TFLITE = (None, "float16", "dynamic", "int8", "int16x8")
+BITS = (None, 16, 8, 6, 4, 2, 1)
+MODES = ("linear", "kmeans")
+HEADER = (
+    "format",
+    "weights",
+    "bytes",
+    "PSNR to Keras",
+    "largest difference",
+    "PSNR to teacher",
+    "SSIM to teacher",
+)
+
+
+def cases():
+    """File name, label, converter and its options."""
+    for quantization in TFLITE:
+        label = quantization or "float32"
+        yield f"{label}.tflite", label, to_tflite, {
+            "quantization": quantization
+        }
+    for suffix in ("mlmodel", "mlpackage"):
+        for nbits in BITS:
+            for mode in MODES if nbits in BITS[2:] else MODES[:1]:
+                label = f"{nbits} bit {mode}" if nbits else "float32"
+                options = {"nbits": nbits, "mode": mode}
+                yield f"{nbits}{mode}.{suffix}", label, to_coreml, options
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="256x256")
+    size = tuple(map(int, parser.parse_args().size.split("x")))
+    student = models.load_pretrained("starry_night_student", size)
+    teacher = models.load_pretrained("starry_night_teacher", size)
+    photos = sample_pictures(*size)
+    targets = to_pixels(teacher(photos))
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(HEADER)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, label, convert, options in cases():
+            path = pathlib.Path(folder) / name
+            report = convert(student, path, min_psnr=0, **options)
+            pairs = list(zip(targets, to_pixels(load(path)(photos))))
+            writer.writerow(
+                [
+                    report.format,
+                    label,
+                    report.bytes,
+                    f"{report.psnr:.1f}",
+                    f"{report.max_difference:.2g}",
+                    f"{np.mean([fidelity.psnr(*pair) for pair in pairs]):.1f}",
+                    f"{np.mean([fidelity.ssim(*pair) for pair in pairs]):.3f}",
+                ]
+            )
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""How much faster than the full network is the student, and why not more?
+
+    python tests/benchmarks/speed.py [--size 640x480] [--runs 15]
+
+Converts the large network (alpha 1.0), the teacher and the student to float
+`.tflite`, times them in LiteRT on one thread in turns, and prints ratios.
+What the two 9x9 layers cost is the time that goes away when the student's
+9x9 kernels are 1x1 (`student_1x1`).
+"""
+
+import argparse
+import pathlib
+import tempfile
+
+import keras
+
+from fritz_compress import models
+from fritz_compress.analysis import profile
+from fritz_compress.convert import latency, to_tflite
+
+
+class SmallEnds(models.SmallStyleTransferNetwork):
+    """The small network with 1x1 in place of 9x9 kernels."""
+
+    @classmethod
+    def convolution(cls, x, filters, kernel_size, **arguments):
+        size = 1 if kernel_size == 9 else kernel_size
+        return super().convolution(x, filters, size, **arguments)
+
+
+def networks(size):
+    keras.utils.set_random_seed(0)
+    return {
+        "large": models.StyleTransferNetwork.build(size),
+        "teacher": models.load_pretrained("starry_night_teacher", size),
+        "student": models.load_pretrained("starry_night_student", size),
+        "student_1x1": SmallEnds.build(size, alpha=0.3),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="640x480")
+    parser.add_argument("--runs", type=int, default=15)
+    args = parser.parse_args()
+    size = tuple(map(int, args.size.split("x")))
+    built = networks(size)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {n: pathlib.Path(folder) / f"{n}.tflite" for n in built}
+        for name, model in built.items():
+            to_tflite(model, paths[name])
+        paths["student_dynamic"] = pathlib.Path(folder) / "dynamic.tflite"
+        built["student_dynamic"] = built["student"]
+        to_tflite(
+            built["student"], paths["student_dynamic"], quantization="dynamic"
+        )
+        times = latency(list(paths.values()), runs=args.runs)
+        large = times[paths["large"]].milliseconds
+        for name, path in paths.items():
+            ms = times[path].milliseconds
+            macs = profile(built[name], size).macs
+            print(
+                f"{name:16} {ms:7.1f} ms  {large / ms:5.2f} times as fast as "
+                f"large  {macs:>15,} MACs"
+            )
+    student = times[paths["student"]].milliseconds
+    ends = 1 - times[paths["student_1x1"]].milliseconds / student
+    rows = profile(built["student"], size)
+    macs = sum(
+        row.macs
+        for row in rows.layers
+        if row.name.startswith(("encode_full_conv", "decode_rgb_conv"))
+    )
+    print(
+        f"The two 9x9 layers: {ends:.0%} of the student's time, "
+        f"{macs / rows.macs:.0%} of its MACs"
+    )
+
+
+if __name__ == "__main__":
+    main()
