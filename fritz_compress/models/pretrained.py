@@ -14,6 +14,7 @@ from fritz_compress.models.style_transfer import (
 PRETRAINED = {
     "starry_night_teacher": (StyleTransferNetwork, 0.25),
     "starry_night_student": (SmallStyleTransferNetwork, 0.3),
+    "starry_night_tiny": (SmallStyleTransferNetwork, 0.25),
 }
 
 
@@ -23,8 +24,9 @@ def load_pretrained(
     """Builds a network with the weights that come with the package.
 
     Args:
-        name: "starry_night_teacher" (108,374 weights) or
-            "starry_night_student" (11,868 weights, taught by the former).
+        name: "starry_night_teacher" (108,374 weights), "starry_night_student"
+            (11,868 weights, taught by the former) or "starry_night_tiny"
+            (9,830 weights, the student after pruning).
         image_size: `(height, width)`, multiples of 4, or `None` for a model
             that takes any size.
 

@@ -7,11 +7,17 @@ the VGG16 features. Stages, in this order, each resumable after a kill:
 
     imitation   large network, alpha 0.25, from random weights: the pixels of
                 the network of 2018
-    teacher     the same network, perceptual fine-tuning on the painting
-    student     small network, alpha 0.3: the pixels of our teacher
-    tiny        small network, alpha 0.25 (9,830 weights): likewise
+    painter     the same network, perceptual fine-tuning on the painting
+    teacher     the mean of the weights of both, in float16: the strokes of
+                the painter without its artefacts in flat areas
+    student     small network, alpha 0.3: the pixels of the teacher
+    tiny        the student pruned from 9 to 8 filters per layer during more
+                distillation: 9,830 weights
+    publish     what is in WORK of teacher, student and tiny, into the package
 
-Each stage leaves `WORK/STAGE.npz` (float32), and `judge.py` measures it.
+Each stage leaves `WORK/STAGE.npz`, and `judge.py` measures it. Fine-tuned
+networks can be averaged with what they started from: Wortsman et al., "Model
+soups", https://arxiv.org/abs/2203.05482.
 """
 
 import argparse
@@ -21,13 +27,16 @@ import time
 import keras
 import numpy as np
 
+import fritz_compress.pretrained
 from fritz_compress import training
+from fritz_compress.callbacks import FilterPruning
 from fritz_compress.convert.style_transfer_2018 import load_style_transfer_2018
 from fritz_compress.models import (
     SmallStyleTransferNetwork,
     StyleTransferNetwork,
     VGG16Features,
 )
+from fritz_compress.surgery import remove_pruned_filters
 
 # Photos of DATA/photos that no training sees, beside china and chelsea.
 HELD_OUT = ("autumn", "dog", "freshflower", "garden", "kite", "path")
@@ -52,18 +61,16 @@ def imitation(args, photos):
         teacher,
         student,
         photos,
-        steps=args.steps or 6000,
+        steps=args.steps or 5000,
         learning_rate=1e-2,
         backup_dir=backup,
         callbacks=[Progress()],
     )
 
 
-def teacher(args, photos):
+def painter(args, photos):
     style = training.read_photo(args.data / "styles" / "starry_night.jpg")
-    model = StyleTransferNetwork.build(
-        None, 0.25, checkpoint_file=args.work / "imitation.npz"
-    )
+    model = large(args.work / "imitation.npz")
     extractor = VGG16Features.build(
         args.data / "vgg16_block1_to_block4_float16.npz"
     )
@@ -72,33 +79,63 @@ def teacher(args, photos):
         extractor,
         np.asarray(style.resize((256, 256))),
         photos,
-        steps=args.steps or 1000,
-        style_weight=args.style_weight,
-        learning_rate=args.learning_rate or 1e-3,
+        steps=args.steps or 800,
+        learning_rate=1e-3,
         backup_dir=backup,
         callbacks=[Progress()],
     )
 
 
-def student(args, photos, alpha=0.3):
-    teacher = StyleTransferNetwork.build(
-        None, 0.25, checkpoint_file=args.work / f"{args.teacher}.npz"
-    )
-    model = SmallStyleTransferNetwork.build(None, alpha)
+def teacher(args, photos):
+    model = large(args.work / "imitation.npz")
+    other = large(args.work / "painter.npz").get_weights()
+    means = [(a + b) / 2 for a, b in zip(model.get_weights(), other)]
+    model.set_weights([mean.astype("float16") for mean in means])
+    return model, lambda backup: None
+
+
+def student(args, photos):
+    model = SmallStyleTransferNetwork.build(None, 0.3)
     return model, lambda backup: training.distill(
-        teacher,
+        large(args.work / "teacher.npz"),
         model,
         photos,
-        steps=args.steps or 20000,
-        learning_rate=args.learning_rate or 3e-2,
-        texture_weight=args.texture_weight,
+        steps=args.steps or 14000,
         backup_dir=backup,
         callbacks=[Progress()],
     )
 
 
 def tiny(args, photos):
-    return student(args, photos, alpha=0.25)
+    model = SmallStyleTransferNetwork.build(
+        None, 0.3, checkpoint_file=args.work / "student.npz"
+    )
+    steps = args.steps or 5000
+    pruning = FilterPruning(0.25, end_step=steps // 4, frequency=steps // 50)
+    return model, lambda backup: training.distill(
+        large(args.work / "teacher.npz"),
+        model,
+        photos,
+        steps=steps,
+        learning_rate=1e-2,
+        backup_dir=backup,
+        callbacks=[pruning, Progress()],
+    )
+
+
+def publish(args):
+    """The teacher's values are those of float16; it is stored as such."""
+    package = pathlib.Path(fritz_compress.pretrained.__file__).parent
+    for stage in ("teacher", "student", "tiny"):
+        with np.load(args.work / f"{stage}.npz") as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if stage == "teacher":
+            arrays = {k: v.astype("float16") for k, v in arrays.items()}
+        np.savez_compressed(package / f"starry_night_{stage}.npz", **arrays)
+
+
+def large(path):
+    return StyleTransferNetwork.build(None, 0.25, checkpoint_file=path)
 
 
 STAGES = {
@@ -108,30 +145,32 @@ STAGES = {
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("stage", choices=[*STAGES, "publish"])
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
-    parser.add_argument("--name", help="of the result, default: the stage's")
-    parser.add_argument("--teacher", default="teacher")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--style-weight", type=float, default=1e-4)
-    parser.add_argument("--texture-weight", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
 def main():
     args = arguments()
-    name = args.name or args.stage
+    if args.stage == "publish":
+        publish(args)
+        return
     keras.utils.set_random_seed(args.seed)
     photos = training.Photos(args.data / "photos", exclude=HELD_OUT)
-    model, train = STAGES[args.stage](args, photos + training.Photos())
+    photos = photos + training.Photos()
+    model, train = STAGES[args.stage](args, photos)
     started = time.time()
-    train(args.work / f"{name}.backup")
-    print(f"{name}: {time.time() - started:.0f} s, {len(photos)} photos")
+    train(args.work / f"{args.stage}.backup")
+    model = remove_pruned_filters(model)
+    print(
+        f"{args.stage}: {time.time() - started:.0f} s, {len(photos)} photos, "
+        f"{model.count_params():,} weights"
+    )
     np.savez(
-        args.work / f"{name}.npz",
+        args.work / f"{args.stage}.npz",
         **{weight.path: np.asarray(weight) for weight in model.weights},
     )
 
