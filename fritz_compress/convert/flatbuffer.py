@@ -141,7 +141,7 @@ def _owner(tensors, nodes):
 def _constant(model, tensor):
     quantization = tensor.quantization
     scales = [] if quantization is None else _list(quantization.scale)
-    size = int(np.prod(tensor.shape))
+    size = int(np.prod(_list(tensor.shape)))  # A scalar has no shape.
     data = len(model.buffers[tensor.buffer].data)
     return Constant(8 * data // size, size, data + 4 * len(scales))
 

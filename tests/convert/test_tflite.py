@@ -236,6 +236,17 @@ def test_constant_pictures_run_in_integer_files(tmp_path, quantization):
         assert np.isfinite(LiteRTModel(path)(picture)).all()
 
 
+@pytest.mark.parametrize("quantization", ["int8", "int16x8"])
+def test_normalizations_that_cannot_be_leveled(tmp_path, quantization):
+    inputs = keras.Input((16, 24, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+    model = keras.Model(inputs, InstanceNormalization(name="norm")(x))
+    report = to_tflite(
+        distinct_weights(model), tmp_path / "net.tflite", quantization
+    )
+    assert [row.name for row in report.layers] == ["conv", "norm"]
+
+
 def test_models_of_any_size_are_fixed_to_one(tmp_path):
     model = distinct_weights(SmallStyleTransferNetwork.build(None, alpha=0.1))
     path = tmp_path / "net.tflite"
