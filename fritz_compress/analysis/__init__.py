@@ -1,5 +1,5 @@
 """What a model costs, in numbers."""
 
-from fritz_compress.analysis.profile import LayerProfile, Profile, profile
+from fritz_compress.analysis.profile import Profile, profile
 
-__all__ = ["LayerProfile", "Profile", "profile"]
+__all__ = ["Profile", "profile"]
