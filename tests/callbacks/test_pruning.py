@@ -178,7 +178,9 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("pruning_first", [True, False])
+@pytest.mark.parametrize(
+    "pruning_first", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_interrupted_fit_ends_with_the_same_filters(tmp_path, pruning_first):
     def callbacks():
         pruning = FilterPruning(

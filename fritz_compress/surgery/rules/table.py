@@ -1,3 +1,5 @@
+"""The table of rules: `@rule(SomeLayer)` enters one."""
+
 from collections.abc import Callable
 
 import keras
