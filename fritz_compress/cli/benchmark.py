@@ -3,6 +3,8 @@ from typing import Annotated
 
 import typer
 
+from fritz_compress.cli import options
+
 NAME = "benchmark"
 
 
@@ -10,10 +12,7 @@ def command(
     files: Annotated[
         list[pathlib.Path], typer.Argument(help=".tflite or .keras files.")
     ],
-    size: Annotated[
-        str | None,
-        typer.Option(help="HEIGHTxWIDTH for any-size nets, default 480x640."),
-    ] = None,
+    size: options.Size = None,
     runs: Annotated[int, typer.Option(min=1)] = 15,
     threads: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:

@@ -3,13 +3,13 @@ from typing import Annotated
 
 import typer
 
+from fritz_compress.cli import options
+
 NAME = "convert"
 
 
 def command(
-    network: Annotated[
-        str, typer.Argument(help="A .keras or .h5 file or a name of ours.")
-    ],
+    network: options.Network,
     output: Annotated[
         pathlib.Path,
         typer.Argument(help="A .tflite, .mlmodel or .mlpackage to write."),
@@ -25,13 +25,14 @@ def command(
     mode: Annotated[
         str | None, typer.Option(help="Core ML: linear or kmeans.")
     ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="HEIGHTxWIDTH; default 480x640 for any-size nets."),
-    ] = None,
+    size: options.Size = None,
     photos: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Pictures to check (and calibrate) the file on."),
+        typer.Option(help="Pictures to compare file and network on."),
+    ] = None,
+    calibration: Annotated[
+        pathlib.Path | None,
+        typer.Option(help=".tflite int8, int16x8: pictures to take ranges on."),
     ] = None,
     custom_layer: Annotated[
         bool,
@@ -47,17 +48,20 @@ def command(
     from fritz_compress.convert.files import check_suffix
 
     suffix = check_suffix(output, (".tflite", ".mlmodel", ".mlpackage")).suffix
-    _check_options(suffix, quantization, nbits, mode, custom_layer)
+    _check_options(
+        suffix, quantization, nbits or mode or custom_layer, calibration
+    )
     model = load_network(network)
     image_size = console.parse_size(size) or open_size(model)
-    samples = _samples(photos, model, image_size)
+    samples = _pictures(photos, model, image_size)
+    representative = _pictures(calibration, model, image_size)
     with console.console.status(f"converting to {output}"):
         if suffix == ".tflite":
             report = to_tflite(
                 model,
                 output,
                 quantization=quantization,
-                representative_data=samples,
+                representative_data=representative,
                 image_size=image_size,
                 samples=samples,
             )
@@ -76,9 +80,9 @@ def command(
     console.console.print(str(report), highlight=False, soft_wrap=True)
 
 
-def _check_options(suffix, quantization, nbits, mode, custom_layer):
+def _check_options(suffix, quantization, core_ml, calibration):
     """An option of the other format must not be ignored silently."""
-    if suffix == ".tflite" and (nbits or mode or custom_layer):
+    if suffix == ".tflite" and core_ml:
         raise ValueError(
             "--nbits, --mode and --custom-layer are for Core ML files. A "
             ".tflite takes --quantization."
@@ -88,9 +92,14 @@ def _check_options(suffix, quantization, nbits, mode, custom_layer):
             "--quantization is for .tflite files. A Core ML file takes "
             "--nbits and --mode."
         )
+    if calibration and quantization not in ("int8", "int16x8"):
+        raise ValueError(
+            "--calibration is for --quantization int8 or int16x8, which need "
+            f"ranges. Received: --quantization {quantization}."
+        )
 
 
-def _samples(photos, model, image_size):
+def _pictures(photos, model, image_size):
     if photos is None:
         return None
     import numpy as np

@@ -78,10 +78,9 @@ class Demonstration:
             steps=steps,
             learning_rate=1e-2,
             seed=self.seed,
-            callbacks=[
-                fitting.TrainingProgress("fine-tuning and pruning", steps),
-                *fitting.pruning_callbacks(FRACTION, steps),
-            ],
+            callbacks=fitting.callbacks(
+                "fine-tuning and pruning", steps, FRACTION
+            ),
         )
         pruned = surgery.remove_pruned_filters(student)
         path = self.folder / "student_pruned.keras"

@@ -1,43 +1,28 @@
-import pathlib
 from typing import Annotated
 
 import typer
+
+from fritz_compress.cli import options
 
 NAME = "distill"
 
 
 def command(
-    teacher: Annotated[
-        str, typer.Argument(help="A .keras file or a name of ours.")
-    ],
-    output: Annotated[pathlib.Path, typer.Argument(help="A .keras file.")],
-    photos: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Folder of photos; default: a few that are here."),
-    ] = None,
-    architecture: Annotated[str, typer.Option(help="large or small.")] = (
-        "small"
-    ),
-    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 0.3,
-    initial: Annotated[
-        pathlib.Path | None, typer.Option(help="Weights to start from.")
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1)] = 10000,
-    batch_size: Annotated[int, typer.Option(min=1)] = 4,
-    crop_size: Annotated[int, typer.Option(min=16)] = 128,
-    learning_rate: Annotated[float, typer.Option()] = 3e-2,
+    teacher: options.Network,
+    output: options.KerasFile,
+    photos: options.TrainingPhotos = None,
+    architecture: options.Architecture = "small",
+    alpha: options.Alpha = 0.3,
+    initial: options.Initial = None,
+    steps: options.Steps = 10000,
+    batch_size: options.BatchSize = 4,
+    crop_size: options.CropSize = 128,
+    learning_rate: options.LearningRate = 3e-2,
     texture_weight: Annotated[float, typer.Option()] = 0.3,
-    prune: Annotated[
-        float, typer.Option(help="Fraction of filters to remove.")
-    ] = 0.0,
-    skip_broken: Annotated[
-        bool, typer.Option(help="Leave out files that can not be decoded.")
-    ] = False,
-    backup: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Folder to resume from after a kill."),
-    ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    prune: options.Prune = 0.0,
+    skip_broken: options.SkipBroken = False,
+    backup: options.Backup = None,
+    seed: options.Seed = 0,
 ) -> None:
     """Train a small network on the exact pixels of a large one."""
     import keras
@@ -60,9 +45,6 @@ def command(
         texture_weight=texture_weight,
         seed=seed,
         backup_dir=backup,
-        callbacks=[
-            fitting.TrainingProgress("distilling", steps),
-            *fitting.pruning_callbacks(prune, steps),
-        ],
+        callbacks=fitting.callbacks("distilling", steps, prune),
     )
     fitting.save_network(student, output)

@@ -35,18 +35,24 @@ class TrainingProgress(keras.callbacks.Callback):
         self._bar.__exit__(None, None, None)
 
 
-def pruning_callbacks(fraction: float, steps: int) -> list:
-    """`FilterPruning` over the middle of a training, if any is asked for."""
-    if not fraction:
-        return []
-    return [
-        FilterPruning(
-            fraction,
-            begin_step=steps // 10,
-            end_step=max(steps // 10 + 1, steps // 2),
-            frequency=max(1, steps // 40),
-        )
+def callbacks(
+    description: str, steps: int, pruned_fraction: float
+) -> list[keras.callbacks.Callback]:
+    """A progress bar, and `FilterPruning` over the first half if asked for."""
+    found: list[keras.callbacks.Callback] = [
+        TrainingProgress(description, steps)
     ]
+    if pruned_fraction:
+        begin = steps // 10
+        found.append(
+            FilterPruning(
+                pruned_fraction,
+                begin_step=begin,
+                end_step=max(begin + 1, steps // 2),
+                frequency=max(1, steps // 40),
+            )
+        )
+    return found
 
 
 def save_network(model: keras.Model, output: pathlib.Path) -> keras.Model:

@@ -2,17 +2,14 @@ from typing import Annotated
 
 import typer
 
+from fritz_compress.cli import options
+
 NAME = "profile"
 
 
 def command(
-    network: Annotated[
-        str, typer.Argument(help="A .keras or .h5 file or a name of ours.")
-    ],
-    size: Annotated[
-        str | None,
-        typer.Option(help="HEIGHTxWIDTH; default 480x640 for any-size nets."),
-    ] = None,
+    network: options.Network,
+    size: options.Size = None,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated.")] = (
         False
     ),

@@ -3,51 +3,38 @@ from typing import Annotated
 
 import typer
 
+from fritz_compress.cli import options
+
 NAME = "train"
 
 
 def command(
     style: Annotated[pathlib.Path, typer.Argument(help="The painting.")],
-    output: Annotated[pathlib.Path, typer.Argument(help="A .keras file.")],
-    photos: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Folder of photos; default: a few that are here."),
-    ] = None,
+    output: options.KerasFile,
+    photos: options.TrainingPhotos = None,
     vgg16: Annotated[
         str,
         typer.Option(
             help="VGG16 features: 'imagenet' (downloads), a .h5 or .npz file."
         ),
     ] = "imagenet",
-    architecture: Annotated[str, typer.Option(help="large or small.")] = (
-        "large"
-    ),
-    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 0.25,
-    initial: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Weights to start from, better than from none."),
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1)] = 10000,
-    batch_size: Annotated[int, typer.Option(min=1)] = 2,
-    crop_size: Annotated[int, typer.Option(min=16)] = 128,
+    architecture: options.Architecture = "large",
+    alpha: options.Alpha = 0.25,
+    initial: options.Initial = None,
+    steps: options.Steps = 10000,
+    batch_size: options.BatchSize = 2,
+    crop_size: options.CropSize = 128,
     style_size: Annotated[
         int, typer.Option(help="Side of the painting in pixels.", min=16)
     ] = 256,
-    learning_rate: Annotated[float, typer.Option()] = 3e-3,
+    learning_rate: options.LearningRate = 3e-3,
     content_weight: Annotated[float, typer.Option()] = 1.0,
     style_weight: Annotated[float, typer.Option()] = 1e-4,
     variation_weight: Annotated[float, typer.Option()] = 10.0,
-    prune: Annotated[
-        float, typer.Option(help="Fraction of filters to remove.")
-    ] = 0.0,
-    skip_broken: Annotated[
-        bool, typer.Option(help="Leave out files that can not be decoded.")
-    ] = False,
-    backup: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Folder to resume from after a kill."),
-    ] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    prune: options.Prune = 0.0,
+    skip_broken: options.SkipBroken = False,
+    backup: options.Backup = None,
+    seed: options.Seed = 0,
 ) -> None:
     """Train a network on a painting, with the perceptual loss."""
     import keras
@@ -76,9 +63,6 @@ def command(
         variation_weight=variation_weight,
         seed=seed,
         backup_dir=backup,
-        callbacks=[
-            fitting.TrainingProgress("training", steps),
-            *fitting.pruning_callbacks(prune, steps),
-        ],
+        callbacks=fitting.callbacks("training", steps, prune),
     )
     fitting.save_network(model, output)

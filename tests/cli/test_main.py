@@ -62,7 +62,9 @@ def test_one_picture_is_stylized_in_its_own_size(network, photos, tmp_path):
     with Image.open(output) as picture, Image.open(photos / "1.png") as photo:
         assert picture.size == photo.size == (50, 37)
         # Any size: padded to a multiple of 4 at the lower right, cropped.
-        padded = np.pad(np.asarray(photo), [(0, 3), (0, 2), (0, 0)], "symmetric")
+        padded = np.pad(
+            np.asarray(photo), [(0, 3), (0, 2), (0, 0)], "symmetric"
+        )
         model = keras.saving.load_model(network)
         expected = np.asarray(model(padded[None].astype("float32")))[0]
         difference = np.asarray(picture) - expected[:37, :50]
@@ -144,6 +146,7 @@ WRONG = [
     ("convert {network} a.onnx", "ends with .tflite or .mlmodel or .mlpack"),
     ("convert {network} {tmp}/a.tflite --nbits 8", "--nbits, --mode.*Core ML"),
     ("convert {network} {tmp}/a.mlmodel --quantization int8", "for .tflite"),
+    ("convert {network} {tmp}/a.tflite --calibration {photos}", "need ranges"),
     ("convert {network} {tmp}/a.mlmodel --nbits 5 --size 8x8", "nbits=5"),
     ("convert {network} {tmp}/no/a.tflite --size 8x8", "does not exist"),
     ("benchmark {network} missing.tflite", "No network at 'missing.tflite'"),
@@ -151,7 +154,10 @@ WRONG = [
     ("distill {network} out.onnx", "ends with .keras"),
     ("distill {network} {tmp}/no/out.keras", "No folder"),
     ("distill {network} {tmp}/o.keras --architecture huge", "large, small"),
-    ("distill {network} {tmp}/o.keras --photos {tmp}/no", "No folder of photos"),
+    (
+        "distill {network} {tmp}/o.keras --photos {tmp}/no",
+        "No folder of photos",
+    ),
     ("distill {network} {tmp}/o.keras --alpha 0", "must be positive"),
     ("distill {network} {tmp}/o.keras --prune 25", "not a percent"),
     ("train missing.jpg {tmp}/o.keras", "No picture file at 'missing.jpg'"),

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands take."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+Network = Annotated[
+    str, typer.Argument(help="A .keras or .h5 file, or a name of ours.")
+]
+KerasFile = Annotated[
+    pathlib.Path, typer.Argument(help="The .keras file to write.")
+]
+Size = Annotated[
+    str | None,
+    typer.Option(help="HEIGHTxWIDTH; default 480x640 for any-size networks."),
+]
+TrainingPhotos = Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Folder of photos; default: a few that are installed."),
+]
+Architecture = Annotated[str, typer.Option(help="large or small.")]
+Alpha = Annotated[float, typer.Option(help="Width multiplier.")]
+Initial = Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Weights to start from, in place of random ones."),
+]
+Steps = Annotated[int, typer.Option(min=1, help="Optimizer steps.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Crops per step.")]
+CropSize = Annotated[
+    int, typer.Option(min=16, help="Side of a crop in pixels.")
+]
+LearningRate = Annotated[
+    float, typer.Option(help="Peak of warm-up and cosine.")
+]
+Prune = Annotated[
+    float, typer.Option(help="Fraction of filters to zero and remove.")
+]
+SkipBroken = Annotated[
+    bool, typer.Option(help="Leave out files that can not be decoded.")
+]
+Backup = Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Folder to resume from after a kill."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of weights and crops.")]
