@@ -21,7 +21,7 @@ def command(
     from fritz_compress.convert import latency
     from fritz_compress.convert.files import size_in_bytes
 
-    with console.console.status("timing, all files in turn"):
+    with console.working("timing, all files in turn"):
         times = latency(
             files,
             picture_size=console.parse_size(size),

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import rich.console
 import rich.progress
@@ -51,13 +51,22 @@ def progress_bar() -> Iterator[rich.progress.Progress]:
         yield progress
 
 
-def tracked(description: str, items: Iterable, total: int) -> Iterator:
+def tracked(description: str, items: Sequence) -> Iterator:
     """Goes through `items` with a progress bar."""
     with progress_bar() as progress:
-        task = progress.add_task(description, total=total, detail="")
+        task = progress.add_task(description, total=len(items), detail="")
         for item in items:
             yield item
             progress.advance(task)
+
+
+@contextlib.contextmanager
+def working(description: str) -> Iterator[None]:
+    """A bar that moves while one long thing is done, with the time passed."""
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=None, detail="")
+        yield
+        progress.update(task, total=1, completed=1)
 
 
 def picture_files(path: pathlib.Path) -> list[pathlib.Path]:

@@ -55,7 +55,7 @@ def command(
     image_size = console.parse_size(size) or open_size(model)
     samples = _pictures(photos, model, image_size)
     representative = _pictures(calibration, model, image_size)
-    with console.console.status(f"converting to {output}"):
+    with console.working(f"converting to {output}"):
         if suffix == ".tflite":
             report = to_tflite(
                 model,

@@ -92,7 +92,7 @@ class Demonstration:
         """Writes every file; each is run and compared with Keras."""
         pruned = self.exhibits[-1].model
         for name, converter, options in console.tracked(
-            "converting and checking", FILES, len(FILES)
+            "converting and checking", FILES
         ):
             path = self.folder / name
             converter(pruned, path, image_size=SIZE, **options)
@@ -103,7 +103,7 @@ class Demonstration:
     def measure(self) -> list[tuple]:
         """Stylizes the held-out photos; returns and saves the table."""
         for exhibit in console.tracked(
-            "stylizing held-out photos", self.exhibits, len(self.exhibits)
+            "stylizing held-out photos", self.exhibits
         ):
             exhibit.pictures = [
                 stylize(exhibit.run, photo, SIZE) for photo in self.photos

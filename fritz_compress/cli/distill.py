@@ -37,7 +37,7 @@ def command(
     training.distill(
         load_network(teacher),
         student,
-        training.Photos(photos, skip_broken),
+        fitting.read_photos(photos, skip_broken),
         steps=steps,
         crop_size=crop_size,
         batch_size=batch_size,

@@ -1,12 +1,13 @@
 """What `train`, `distill` and `demo` share: progress, pruning, saving."""
 
+import functools
 import pathlib
 
 import keras
 
-from fritz_compress import surgery
+from fritz_compress import surgery, training
 from fritz_compress.callbacks import FilterPruning
-from fritz_compress.cli.console import console, progress_bar
+from fritz_compress.cli.console import console, progress_bar, tracked
 from fritz_compress.convert.files import check_suffix, whole_file
 
 
@@ -33,6 +34,14 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._bar.__exit__(None, None, None)
+
+
+def read_photos(
+    folder: pathlib.Path | None, skip_broken: bool
+) -> training.Photos:
+    """The photos of a folder, with a progress bar while they are checked."""
+    progress = functools.partial(tracked, "reading photos")
+    return training.Photos(folder, skip_broken, progress=progress)
 
 
 def callbacks(

@@ -38,7 +38,7 @@ def command(
     files = console.picture_files(pictures)
     targets = _targets(files, pictures, output)
     run, image_size = load_runner(network)
-    for file in console.tracked("stylizing", files, len(files)):
+    for file in console.tracked("stylizing", files):
         photo = np.asarray(read_photo(file))
         result = stylize(run, photo, image_size)
         if compare:

@@ -53,7 +53,7 @@ def command(
         model,
         VGG16Features.build(vgg16),
         np.asarray(painting),
-        training.Photos(photos, skip_broken),
+        fitting.read_photos(photos, skip_broken),
         steps=steps,
         crop_size=crop_size,
         batch_size=batch_size,

@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +30,8 @@ class Photos:
             `False`.
         exclude: File names without ending to leave out, such as held-out
             photos.
+        progress: Called with the list of files, returns them one by one, such
+            as a progress bar for a large folder. Defaults to `iter`.
 
     Attributes:
         names: Name of each photo.
@@ -44,12 +47,14 @@ class Photos:
         folder: str | os.PathLike | None = None,
         skip_broken: bool = False,
         exclude: tuple[str, ...] = (),
+        progress: Callable[[list], Iterable] = iter,
     ):
         self.broken: list[pathlib.Path] = []
         if folder is None:
             sources = _installed_photos()
         else:
-            sources = _readable(_files(folder), skip_broken, self.broken)
+            files = _files(folder)
+            sources = _readable(files, skip_broken, self.broken, progress)
         self._sources = {
             name: source
             for name, source in sources.items()
@@ -174,9 +179,9 @@ def _files(folder):
     }
 
 
-def _readable(files, skip_broken, broken):
+def _readable(files, skip_broken, broken, progress):
     readable = {}
-    for name, path in files.items():
+    for name, path in progress(list(files.items())):
         try:
             read_photo(path)
         except ValueError:

@@ -137,3 +137,14 @@ def test_two_collections_can_be_joined(folder):
     both = Photos(folder) + Photos()
     assert len(both) == 10
     assert both[len(both) - 1].mode == "RGB"
+
+
+def test_a_progress_bar_sees_every_file(folder):
+    seen = []
+
+    def progress(files):
+        for file in files:
+            seen.append(file[0])
+            yield file
+
+    assert Photos(folder, progress=progress).names == tuple(seen)
