@@ -6,8 +6,6 @@ custom one. The rules for each class are in `neural_network_rules`.
 """
 
 import dataclasses
-import itertools
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ import keras
 from fritz_compress import graph as graphs
 from fritz_compress.convert import neural_network_rules as rules
 from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.names import short_names
 from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.neural_network_rules.common import channels_first
 from fritz_compress.convert.samples import input_shape
@@ -122,8 +121,8 @@ class NetworkWriter:
         self.owners: dict[str, tuple[str, str]] = {}
         self._names = dict(zip((source, target), names))
         self._node: graphs.Node | None = None
-        self._free_blobs = (n for n in _short_names() if n not in names)
-        self._free_layers = _short_names()
+        self._free_blobs = short_names(taken=names)
+        self._free_layers = short_names()
 
     @property
     def spec(self):
@@ -158,13 +157,6 @@ class NetworkWriter:
         if tensor not in self._names:
             self._names[tensor] = self.blob()
         return self._names[tensor]
-
-
-def _short_names():
-    """a, b, ..., z, aa, ab, ..."""
-    for length in itertools.count(1):
-        for letters in itertools.product(string.ascii_lowercase, repeat=length):
-            yield "".join(letters)
 
 
 def _only_output(graph):

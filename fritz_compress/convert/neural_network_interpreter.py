@@ -38,7 +38,7 @@ class NeuralNetwork:
 
     Call arguments:
         inputs: float32 array of that shape; pictures have values in
-            `[0, 255]`.
+            `[0, 255]`. Samples run one by one, as on a phone.
 
     Returns: float32 array `(batch, height, width, channels)` or `(batch,
     features)`.
@@ -60,11 +60,14 @@ class NeuralNetwork:
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         inputs = np.asarray(inputs, "float32")
-        if inputs.shape[1:] != self.input_shape[1:]:
+        if inputs.shape[1:] != self.input_shape[1:] or not len(inputs):
             raise ValueError(
                 f"Expected inputs of shape {self.input_shape}. Received: shape "
                 f"{inputs.shape}."
             )
+        return np.concatenate([self._run(sample[None]) for sample in inputs])
+
+    def _run(self, inputs):
         network = self._spec.neuralNetwork
         x = _to_channels_first(inputs)
         for step in network.preprocessing:
@@ -72,10 +75,10 @@ class NeuralNetwork:
         blobs = {self._input.name: x}
         for layer in network.layers:
             values = [blobs[name] for name in layer.input]
-            blobs[layer.output[0]] = self._run(layer, values)
+            blobs[layer.output[0]] = self._run_layer(layer, values)
         return self._result(blobs[self._output.name])
 
-    def _run(self, layer, values):
+    def _run_layer(self, layer, values):
         kind = layer.WhichOneof("layer")
         if kind == "custom":
             return self._run_custom(layer, values)

@@ -1,0 +1,383 @@
+"""A Keras model as a Core ML program, the content of a `.mlpackage`.
+
+The traced graph is replayed into one frozen TensorFlow graph, which
+coremltools converts; weights are then compressed by its optimizer with our
+codebooks. Instance normalization and nearest upsampling are one operation
+each, see `_replayed`.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import shutil
+from typing import Any
+
+import keras
+import numpy as np
+
+from fritz_compress import graph as graphs
+from fritz_compress.convert import export
+from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.names import short_names
+from fritz_compress.convert.native_output import silenced
+from fritz_compress.convert.report import LayerReport
+from fritz_compress.convert.samples import input_shape
+from fritz_compress.ops.codebooks import kmeans_codebook
+from fritz_compress.ops.quantization import dequantize, linear_quantize
+
+PRECISIONS = ("float32", "float16")
+# Operations of MIL whose weights are kernels.
+KERNEL_OPERATIONS = ("conv", "conv_transpose", "linear", "matmul")
+OLDEST_TARGET = "iOS15"  # The first with programs.
+OLDEST_COMPRESSED = "iOS16"  # The first with compressed weights.
+_SCOPE = "n{}"
+
+
+@silenced()
+def write_program(
+    model: keras.Model,
+    path: str | os.PathLike,
+    nbits: int | None = None,
+    mode: str = "linear",
+    image_size: tuple[int, int] | None = None,
+    compute_precision: str = "float32",
+    minimum_target: str | None = None,
+    output_name: str = "output",
+) -> tuple[LayerReport, ...]:
+    """Writes a `.mlpackage` without checking what it computes.
+
+    A model that turns pictures of three channels into pictures gets a picture
+    as input and output (RGB, `[0, 255]`); any other model gets arrays in
+    Keras' shape with batch size 1.
+
+    Kernels of convolutions and dense layers get codes of `nbits` bits; all
+    other weights stay in the precision of the arithmetic:
+
+    - 8, "linear": a scale and an offset per output channel.
+    - "kmeans": one codebook per kernel, the optimal one.
+    - 6, 4, 2 or 1, "linear": one codebook of evenly spaced numbers per kernel,
+      over the range of least squared error.
+
+    Args:
+        model: A Functional or built Sequential model with one input and one
+            output.
+        path: Folder to write; the name ends in `.mlpackage`.
+        nbits: 8, 6, 4, 2 or 1, 16 for float16, or `None`.
+        mode: "linear" or "kmeans".
+        image_size: `(height, width)` where the model leaves them open.
+        compute_precision: "float32", or "float16", which halves the weights
+            that are not compressed and runs on the Neural Engine.
+        minimum_target: Oldest system that must run it, such as "iOS16". By
+            default "iOS15", or "iOS16" with compressed weights.
+        output_name: Name of the output. The input has its name in the model.
+
+    Returns: one row for each Keras layer with weights.
+
+    Raises:
+        ConversionError: if coremltools cannot convert the model.
+        ValueError: for an argument that is not as described.
+    """
+    import coremltools
+
+    graph = graphs.trace(model, [(1, *input_shape(model, image_size)[1:])])
+    target = _target(minimum_target, nbits)
+    with contextlib.ExitStack() as stack:
+        # For the progress bars: notebooks have a standard error of their own.
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        program = _converted(graph, target, compute_precision, output_name)
+        _discard_later(program, stack)
+        if nbits is not None and nbits <= 8:
+            program = _compressed(program, nbits, mode)
+            _discard_later(program, stack)
+        spec = program.get_spec()
+        shorten_names(spec.mlProgram)
+        short = coremltools.models.MLModel(
+            spec, weights_dir=program.weights_dir, skip_model_load=True
+        )
+        _discard_later(short, stack)
+        short.save(os.fspath(path))
+        return _report(program, graph)
+
+
+def check_target(minimum_target: str | None, nbits: int | None) -> str:
+    """The oldest system to write for.
+
+    Raises:
+        ValueError: for a name that is none, or a system that does not know
+            compressed weights.
+    """
+    compressed = nbits is not None and nbits <= 8
+    oldest = OLDEST_COMPRESSED if compressed else OLDEST_TARGET
+    name = oldest if minimum_target is None else minimum_target
+    match = re.fullmatch(r"iOS(\d\d)", name)
+    if not match or name < oldest:
+        raise ValueError(
+            f"`minimum_target` must be '{oldest}' or newer for nbits={nbits}. "
+            f"Received: {minimum_target!r}."
+        )
+    return name
+
+
+def _target(minimum_target, nbits):
+    import coremltools
+
+    name = check_target(minimum_target, nbits)
+    if not hasattr(coremltools.target, name):
+        known = [t for t in dir(coremltools.target) if t.startswith("iOS")]
+        raise ValueError(
+            f"coremltools {coremltools.__version__} knows {', '.join(known)}. "
+            f"Received: minimum_target='{name}'."
+        )
+    return getattr(coremltools.target, name)
+
+
+def _discard_later(program, stack):
+    """coremltools keeps each program in a temporary folder until exit."""
+    stack.callback(shutil.rmtree, program.package_path, ignore_errors=True)
+
+
+# Keras to TensorFlow to MIL
+
+
+def _is_picture(tensor):
+    return len(tensor.shape) == 4 and tensor.shape[-1] == 3
+
+
+def _converted(graph, target, precision, output_name):
+    import coremltools as ct
+
+    (source,), (result,) = graph.inputs, graph.output_tensors
+    pictures = _is_picture(source) and _is_picture(result)
+    input_name = re.sub(r"\W", "_", graph.model.inputs[0].name)
+    if pictures:
+        rgb = {"color_layout": ct.colorlayout.RGB}
+        inputs = ct.ImageType(name=input_name, shape=source.shape, **rgb)
+        outputs = ct.ImageType(name=output_name, **rgb)
+    else:
+        inputs = ct.TensorType(name=input_name, shape=source.shape)
+        outputs = ct.TensorType(name=output_name)
+    try:
+        return ct.convert(
+            _replayed(graph, input_name, output_name, pictures),
+            source="tensorflow",
+            convert_to="mlprogram",
+            inputs=[inputs],
+            outputs=[outputs],
+            minimum_deployment_target=target,
+            compute_precision=getattr(ct.precision, precision.upper()),
+            skip_model_load=True,
+        )
+    except ConversionError:
+        raise
+    except Exception as error:  # Of any class, as coremltools has none.
+        raise ConversionError(_explained(graph, error)) from error
+
+
+def _replayed(graph, input_name, output_name, channels_first):
+    """The graph as a frozen TensorFlow `GraphDef` at batch size 1.
+
+    coremltools recognizes our InstanceNormalization as it is. Keras' nearest
+    upsampling would become repeats and transposes: one operation replaces it.
+    A picture that leaves the program has its channels first.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import convert_to_constants
+
+    forms = {
+        keras.layers.Conv2D: _convolution,
+        keras.layers.UpSampling2D: export.upsampling,
+    }
+    numbers = {node: i for i, node in enumerate(graph.nodes)}
+
+    def call(node, *args, **kwargs):
+        form = forms.get(type(node.operation))
+        with tf.name_scope(_SCOPE.format(numbers[node])):
+            if form is None:
+                return node.operation(*args, **kwargs)
+            return form(node.operation, *args, **kwargs)
+
+    def replay(x):
+        (result,) = keras.tree.flatten(graph.run([x], call))
+        if channels_first:
+            result = tf.transpose(result, (0, 3, 1, 2))
+        return tf.identity(result, name=output_name)
+
+    (source,) = graph.inputs
+    signature = [tf.TensorSpec(source.shape, source.dtype, name=input_name)]
+    function = tf.function(replay, input_signature=signature, autograph=False)
+    frozen = convert_to_constants.convert_variables_to_constants_v2(
+        function.get_concrete_function(),
+        lower_control_flow=False,
+        aggressive_inlining=True,
+    )
+    return frozen.graph.as_graph_def(add_shapes=True)
+
+
+def _convolution(layer, x):
+    """Grouped ones without the compiled function that Keras puts them in."""
+    import tensorflow as tf
+
+    if layer.groups == 1 or layer.data_format != "channels_last":
+        return layer(x)
+    padding, dilation = layer.padding.upper(), layer.dilation_rate
+    x = tf.nn.conv2d(
+        x, layer.kernel, layer.strides, padding, dilations=dilation
+    )
+    return layer.activation(x + layer.bias if layer.use_bias else x)
+
+
+def _explained(graph, error):
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    node = _node_in(graph, str(error))
+    where = (
+        f"Layer '{node.operation.name}' ({node.kind}) of model"
+        if node
+        else "Model"
+    )
+    return (
+        f"{where} '{graph.model.name}' cannot be written as a Core ML "
+        f"program: {reason} Replace the layer by ones of simpler operations."
+    )
+
+
+def _node_in(graph, name):
+    """The node in whose scope an operation was named, if any."""
+    match = re.search(r"(?<![A-Za-z0-9])n(\d+)[/_]", name)
+    if match and int(match[1]) < len(graph.nodes):
+        return graph.nodes[int(match[1])]
+    return None
+
+
+# Compression
+
+
+def _compressed(program, nbits, mode):
+    from coremltools.optimize import coreml as optimize
+
+    if nbits == 8 and mode == "linear":
+        config = optimize.OpLinearQuantizerConfig(
+            mode="linear", dtype="uint8", weight_threshold=0
+        )
+        compress = optimize.linear_quantize_weights
+    else:
+        lut = _kmeans if mode == "kmeans" else _evenly_spaced
+        config = optimize.OpPalettizerConfig(
+            mode="custom",
+            lut_function=lambda values: lut(values, nbits),
+            weight_threshold=0,
+        )
+        compress = optimize.palettize_weights
+    return compress(
+        program,
+        optimize.OptimizationConfig(
+            op_type_configs=dict.fromkeys(KERNEL_OPERATIONS, config)
+        ),
+    )
+
+
+def _kmeans(values, nbits):
+    codebook, codes = kmeans_codebook(values, 2**nbits)
+    return codebook.astype(values.dtype), codes.reshape(-1)
+
+
+def _evenly_spaced(values, nbits):
+    codes, scale, offset = linear_quantize(values, nbits, narrow=True)
+    codebook = dequantize(np.arange(2**nbits), scale, offset)
+    return codebook.astype(values.dtype), codes.reshape(-1)
+
+
+# What is in the program
+
+
+@dataclasses.dataclass
+class _Stored:
+    bits: int
+    count: int
+    bytes: int
+
+
+def _report(program, graph):
+    found: dict[graphs.Node, list[_Stored]] = {}
+    for operation in program._mil_program.functions["main"].operations:
+        node = _node_in(graph, operation.name)
+        if node is None or not getattr(node.operation, "weights", []):
+            continue
+        constants = [_stored(v) for v in _constants(operation)]
+        found.setdefault(node, []).extend(constants)
+    return tuple(
+        LayerReport(
+            name=node.operation.name,
+            kind=node.kind,
+            bits=max(constants, key=lambda c: c.count).bits,
+            parameters=sum(constant.count for constant in constants),
+            bytes=sum(constant.bytes for constant in constants),
+        )
+        for node, constants in found.items()
+        if constants
+    )
+
+
+def _constants(operation):
+    """The floats of more than one number that an operation reads."""
+    for value in operation.inputs.values():
+        made_by = getattr(value, "op", None)
+        if made_by is None or not made_by.op_type.startswith("const"):
+            continue
+        floats = any(map(value.is_tensor_or_scalar_of, ("fp32", "fp16")))
+        if value.rank and floats:
+            yield value
+
+
+def _stored(value):
+    count = int(np.prod(value.shape))
+    operation = value.op
+    if operation.op_type == "const":
+        return _Stored(8 * value.val.itemsize, count, value.val.nbytes)
+    parts = [v.val for v in operation.inputs.values() if v.rank or v.val.size]
+    total = sum(part.nbytes for part in parts)
+    bits = 8
+    if "lut" in operation.inputs:
+        bits = len(operation.inputs["lut"].val).bit_length() - 1
+    return _Stored(bits, count, total)
+
+
+def shorten_names(program: Any) -> None:
+    """Gives the values inside a MIL program names of a letter or two.
+
+    They take more space than the weights of a small network. Inputs and
+    outputs keep theirs.
+
+    Args:
+        program: `coremltools.proto.MIL_pb2.Program`, changed in place.
+    """
+    for function in program.functions.values():
+        blocks = function.block_specializations.values()
+        ends = [value.name for value in function.inputs]
+        ends += [name for block in blocks for name in block.outputs]
+        free = short_names(taken=ends)
+        for block in blocks:
+            _shorten_block(block, {name: name for name in ends}, free)
+
+
+def _shorten_block(block, names, free):
+    """Renames values where they are made, then where they are read."""
+    for value in block.inputs:
+        value.name = names.setdefault(value.name, next(free))
+    for operation in block.operations:
+        for argument in operation.inputs.values():
+            for binding in argument.arguments:
+                if binding.HasField("name"):
+                    binding.name = names[binding.name]
+        for inner in operation.blocks:
+            _shorten_block(inner, dict(names), free)
+        for value in operation.outputs:
+            if value.name not in names:
+                names[value.name] = next(free)
+            value.name = names[value.name]
+        if "name" in operation.attributes:
+            text = operation.attributes["name"].immediateValue.tensor.strings
+            text.values[0] = operation.outputs[0].name
+    block.outputs[:] = [names[name] for name in block.outputs]
