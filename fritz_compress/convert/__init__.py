@@ -1,5 +1,6 @@
 """Keras models to files for phones, checked against Keras."""
 
+from fritz_compress.convert.coreml import to_coreml
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.latency import Timing, latency
 from fritz_compress.convert.report import ConversionReport, LayerReport
@@ -16,5 +17,6 @@ __all__ = [
     "latency",
     "load",
     "sample_pictures",
+    "to_coreml",
     "to_tflite",
 ]
