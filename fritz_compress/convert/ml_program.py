@@ -7,32 +7,30 @@ each, see `_replayed`.
 """
 
 import contextlib
-import dataclasses
 import io
 import os
 import re
 import shutil
-from typing import Any
 
 import keras
-import numpy as np
 
 from fritz_compress import graph as graphs
 from fritz_compress.convert import export
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.names import short_names
+from fritz_compress.convert.ml_program_quantization import (
+    SCOPE,
+    compress_program,
+    node_in,
+    report_program,
+)
+from fritz_compress.convert.names import shorten_names
 from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.convert.samples import input_shape
-from fritz_compress.ops.codebooks import kmeans_codebook
-from fritz_compress.ops.quantization import dequantize, linear_quantize
 
 PRECISIONS = ("float32", "float16")
-# Operations of MIL whose weights are kernels.
-KERNEL_OPERATIONS = ("conv", "conv_transpose", "linear", "matmul")
 OLDEST_TARGET = "iOS15"  # The first with programs.
 OLDEST_COMPRESSED = "iOS16"  # The first with compressed weights.
-_SCOPE = "n{}"
 
 
 @silenced()
@@ -89,7 +87,7 @@ def write_program(
         program = _converted(graph, target, compute_precision, output_name)
         _discard_later(program, stack)
         if nbits is not None and nbits <= 8:
-            program = _compressed(program, nbits, mode)
+            program = compress_program(program, nbits, mode)
             _discard_later(program, stack)
         spec = program.get_spec()
         shorten_names(spec.mlProgram)
@@ -98,7 +96,7 @@ def write_program(
         )
         _discard_later(short, stack)
         short.save(os.fspath(path))
-        return _report(program, graph)
+        return report_program(program, graph)
 
 
 def check_target(minimum_target: str | None, nbits: int | None) -> str:
@@ -193,7 +191,7 @@ def _replayed(graph, input_name, output_name, channels_first):
 
     def call(node, *args, **kwargs):
         form = forms.get(type(node.operation))
-        with tf.name_scope(_SCOPE.format(numbers[node])):
+        with tf.name_scope(SCOPE.format(numbers[node])):
             if form is None:
                 return node.operation(*args, **kwargs)
             return form(node.operation, *args, **kwargs)
@@ -231,7 +229,7 @@ def _convolution(layer, x):
 def _explained(graph, error):
     lines = [line for line in str(error).splitlines() if line.strip()]
     reason = lines[0] if lines else type(error).__name__
-    node = _node_in(graph, str(error))
+    node = node_in(graph, str(error))
     where = (
         f"Layer '{node.operation.name}' ({node.kind}) of model"
         if node
@@ -241,143 +239,3 @@ def _explained(graph, error):
         f"{where} '{graph.model.name}' cannot be written as a Core ML "
         f"program: {reason} Replace the layer by ones of simpler operations."
     )
-
-
-def _node_in(graph, name):
-    """The node in whose scope an operation was named, if any."""
-    match = re.search(r"(?<![A-Za-z0-9])n(\d+)[/_]", name)
-    if match and int(match[1]) < len(graph.nodes):
-        return graph.nodes[int(match[1])]
-    return None
-
-
-# Compression
-
-
-def _compressed(program, nbits, mode):
-    from coremltools.optimize import coreml as optimize
-
-    if nbits == 8 and mode == "linear":
-        config = optimize.OpLinearQuantizerConfig(
-            mode="linear", dtype="uint8", weight_threshold=0
-        )
-        compress = optimize.linear_quantize_weights
-    else:
-        lut = _kmeans if mode == "kmeans" else _evenly_spaced
-        config = optimize.OpPalettizerConfig(
-            mode="custom",
-            lut_function=lambda values: lut(values, nbits),
-            weight_threshold=0,
-        )
-        compress = optimize.palettize_weights
-    return compress(
-        program,
-        optimize.OptimizationConfig(
-            op_type_configs=dict.fromkeys(KERNEL_OPERATIONS, config)
-        ),
-    )
-
-
-def _kmeans(values, nbits):
-    codebook, codes = kmeans_codebook(values, 2**nbits)
-    return codebook.astype(values.dtype), codes.reshape(-1)
-
-
-def _evenly_spaced(values, nbits):
-    codes, scale, offset = linear_quantize(values, nbits, narrow=True)
-    codebook = dequantize(np.arange(2**nbits), scale, offset)
-    return codebook.astype(values.dtype), codes.reshape(-1)
-
-
-# What is in the program
-
-
-@dataclasses.dataclass
-class _Stored:
-    bits: int
-    count: int
-    bytes: int
-
-
-def _report(program, graph):
-    found: dict[graphs.Node, list[_Stored]] = {}
-    for operation in program._mil_program.functions["main"].operations:
-        node = _node_in(graph, operation.name)
-        if node is None or not getattr(node.operation, "weights", []):
-            continue
-        constants = [_stored(v) for v in _constants(operation)]
-        found.setdefault(node, []).extend(constants)
-    return tuple(
-        LayerReport(
-            name=node.operation.name,
-            kind=node.kind,
-            bits=max(constants, key=lambda c: c.count).bits,
-            parameters=sum(constant.count for constant in constants),
-            bytes=sum(constant.bytes for constant in constants),
-        )
-        for node, constants in found.items()
-        if constants
-    )
-
-
-def _constants(operation):
-    """The floats of more than one number that an operation reads."""
-    for value in operation.inputs.values():
-        made_by = getattr(value, "op", None)
-        if made_by is None or not made_by.op_type.startswith("const"):
-            continue
-        floats = any(map(value.is_tensor_or_scalar_of, ("fp32", "fp16")))
-        if value.rank and floats:
-            yield value
-
-
-def _stored(value):
-    count = int(np.prod(value.shape))
-    operation = value.op
-    if operation.op_type == "const":
-        return _Stored(8 * value.val.itemsize, count, value.val.nbytes)
-    parts = [v.val for v in operation.inputs.values() if v.rank or v.val.size]
-    total = sum(part.nbytes for part in parts)
-    bits = 8
-    if "lut" in operation.inputs:
-        bits = len(operation.inputs["lut"].val).bit_length() - 1
-    return _Stored(bits, count, total)
-
-
-def shorten_names(program: Any) -> None:
-    """Gives the values inside a MIL program names of a letter or two.
-
-    They take more space than the weights of a small network. Inputs and
-    outputs keep theirs.
-
-    Args:
-        program: `coremltools.proto.MIL_pb2.Program`, changed in place.
-    """
-    for function in program.functions.values():
-        blocks = function.block_specializations.values()
-        ends = [value.name for value in function.inputs]
-        ends += [name for block in blocks for name in block.outputs]
-        free = short_names(taken=ends)
-        for block in blocks:
-            _shorten_block(block, {name: name for name in ends}, free)
-
-
-def _shorten_block(block, names, free):
-    """Renames values where they are made, then where they are read."""
-    for value in block.inputs:
-        value.name = names.setdefault(value.name, next(free))
-    for operation in block.operations:
-        for argument in operation.inputs.values():
-            for binding in argument.arguments:
-                if binding.HasField("name"):
-                    binding.name = names[binding.name]
-        for inner in operation.blocks:
-            _shorten_block(inner, dict(names), free)
-        for value in operation.outputs:
-            if value.name not in names:
-                names[value.name] = next(free)
-            value.name = names[value.name]
-        if "name" in operation.attributes:
-            text = operation.attributes["name"].immediateValue.tensor.strings
-            text.values[0] = operation.outputs[0].name
-    block.outputs[:] = [names[name] for name in block.outputs]

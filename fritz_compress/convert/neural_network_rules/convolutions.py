@@ -23,7 +23,7 @@ def _with_activation(writer, layer, target, add):
 
 
 def _add_convolution(
-    writer, kernel, bias, source, target, groups=1, layer=None, padding=None
+    writer, kernel, bias, source, target, groups=1, layer=None
 ):
     """A convolution with a kernel of (height, width, in / groups, out)."""
     height, width, kernel_channels, filters = kernel.shape
@@ -54,21 +54,28 @@ def _bias(layer):
 
 def conv2d(writer, node, sources, target):
     layer = node.operation
+    kernel = array(layer.kernel)
+    _one_convolution(writer, node, sources, target, kernel, layer.groups)
+
+
+def depthwise_conv2d(writer, node, sources, target):
+    kernel = node.operation.kernel
+    groups = kernel.shape[2]
+    kernel = _by_channel(kernel)
+    _one_convolution(writer, node, sources, target, kernel, groups)
+
+
+def _one_convolution(writer, node, sources, target, kernel, groups):
+    layer = node.operation
     check_channels_last(node)
-    _with_activation(
-        writer,
-        layer,
-        target,
-        lambda result: _add_convolution(
-            writer,
-            array(layer.kernel),
-            _bias(layer),
-            sources[0],
-            result,
-            layer.groups,
-            layer,
-        ),
-    )
+
+    def add(result):
+        bias = _bias(layer)
+        _add_convolution(
+            writer, kernel, bias, sources[0], result, groups, layer
+        )
+
+    _with_activation(writer, layer, target, add)
 
 
 def _by_channel(kernel):
@@ -76,51 +83,25 @@ def _by_channel(kernel):
     return array(kernel).reshape(*kernel.shape[:2], 1, -1)
 
 
-def depthwise_conv2d(writer, node, sources, target):
-    layer = node.operation
-    check_channels_last(node)
-    _with_activation(
-        writer,
-        layer,
-        target,
-        lambda result: _add_convolution(
-            writer,
-            _by_channel(layer.kernel),
-            _bias(layer),
-            sources[0],
-            result,
-            layer.kernel.shape[2],
-            layer,
-        ),
-    )
-
-
 def separable_conv2d(writer, node, sources, target):
     layer = node.operation
     check_channels_last(node)
-    between = writer.blob()
-    kernel = layer.depthwise_kernel
+    between, depthwise = writer.blob(), layer.depthwise_kernel
     _add_convolution(
         writer,
-        _by_channel(kernel),
+        _by_channel(depthwise),
         None,
         sources[0],
         between,
-        kernel.shape[2],
+        depthwise.shape[2],
         layer,
     )
-    _with_activation(
-        writer,
-        layer,
-        target,
-        lambda result: _add_convolution(
-            writer,
-            array(layer.pointwise_kernel),
-            _bias(layer),
-            between,
-            result,
-        ),
-    )
+
+    def add(result):
+        pointwise = array(layer.pointwise_kernel)
+        _add_convolution(writer, pointwise, _bias(layer), between, result)
+
+    _with_activation(writer, layer, target, add)
 
 
 def conv2d_transpose(writer, node, sources, target):
@@ -128,40 +109,43 @@ def conv2d_transpose(writer, node, sources, target):
     check_channels_last(node)
     if layer.output_padding is not None or set(layer.dilation_rate) != {1}:
         refuse(node, "it has output_padding or a dilation_rate.")
+
+    def add(result):
+        _add_deconvolution(writer, layer, sources[0], result)
+
+    _with_activation(writer, layer, target, add)
+
+
+def _add_deconvolution(writer, layer, source, target):
     kernel = array(layer.kernel).transpose(0, 1, 3, 2)
     # A stride longer than the kernel leaves gaps: a kernel of zeros fills them.
     missing = [max(s - k, 0) for s, k in zip(layer.strides, kernel.shape)]
     kernel = np.pad(kernel, [(0, missing[0]), (0, missing[1]), (0, 0), (0, 0)])
     # TensorFlow cuts the surplus of 'same' evenly, the odd row at the end.
-    surplus = [
+    rows, columns = (
         (k - s) * (layer.padding == "same")
         for k, s in zip(kernel.shape, layer.strides)
-    ]
-    _with_activation(
-        writer,
-        layer,
-        target,
-        lambda result: writer.builder.add_convolution(
-            writer.layer(),
-            kernel_channels=kernel.shape[2],
-            output_channels=kernel.shape[3],
-            height=kernel.shape[0],
-            width=kernel.shape[1],
-            stride_height=layer.strides[0],
-            stride_width=layer.strides[1],
-            border_mode="valid",
-            groups=1,
-            W=kernel,
-            b=_bias(layer),
-            has_bias=layer.use_bias,
-            is_deconv=True,
-            input_name=sources[0],
-            output_name=result,
-            padding_top=surplus[0] // 2,
-            padding_bottom=surplus[0] - surplus[0] // 2,
-            padding_left=surplus[1] // 2,
-            padding_right=surplus[1] - surplus[1] // 2,
-        ),
+    )
+    writer.builder.add_convolution(
+        writer.layer(),
+        kernel_channels=kernel.shape[2],
+        output_channels=kernel.shape[3],
+        height=kernel.shape[0],
+        width=kernel.shape[1],
+        stride_height=layer.strides[0],
+        stride_width=layer.strides[1],
+        border_mode="valid",
+        groups=1,
+        W=kernel,
+        b=_bias(layer),
+        has_bias=layer.use_bias,
+        is_deconv=True,
+        input_name=source,
+        output_name=target,
+        padding_top=rows // 2,
+        padding_bottom=rows - rows // 2,
+        padding_left=columns // 2,
+        padding_right=columns - columns // 2,
     )
 
 
