@@ -18,7 +18,7 @@ from fritz_compress.convert import (
 from fritz_compress.convert.coreml import to_coreml
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.layers import DeprocessStylizedImage
-from fritz_compress.models import SmallStyleTransferNetwork
+from fritz_compress.models import SmallStyleTransferNetwork, load_pretrained
 
 SUFFIXES = [".mlmodel", ".mlpackage"]
 
@@ -90,6 +90,24 @@ def test_sizes_and_agreement(
         custom_layers=["DeprocessStylizedImage"],
     )
     assert report.bytes == path.stat().st_size <= largest
+    assert report.psnr >= psnr
+
+
+@pytest.mark.parametrize(
+    "nbits, mode, largest, psnr",
+    [
+        (None, "linear", 49_000, 100),
+        (8, "linear", 15_000, 50),
+        (4, "kmeans", 9_100, 30),
+        (2, "kmeans", 5_300, 18),
+        (1, "kmeans", 3_700, 14),
+    ],
+)
+def test_the_shipped_student(tmp_path, nbits, mode, largest, psnr):
+    model = load_pretrained("starry_night_student", (256, 256))
+    path = tmp_path / "starry_night.mlmodel"
+    report = to_coreml(model, path, nbits, mode)
+    assert report.bytes <= largest
     assert report.psnr >= psnr
 
 
