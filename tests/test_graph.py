@@ -47,9 +47,7 @@ def style():
     return SmallStyleTransferNetwork.build((8, 8), alpha=0.1)
 
 
-@pytest.mark.parametrize(
-    "build", [sequential, branches, nested, shared, style]
-)
+@pytest.mark.parametrize("build", [sequential, branches, nested, shared, style])
 def test_replaying_the_graph_computes_what_the_model_computes(build):
     model = distinct_weights(build(), seed=0)
     rng = np.random.default_rng(0)

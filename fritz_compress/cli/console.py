@@ -1,7 +1,6 @@
 """What every command prints with, and how arguments are read."""
 
 import contextlib
-import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,20 +83,3 @@ def picture_files(path: pathlib.Path) -> list[pathlib.Path]:
             f"{', '.join(SUFFIXES)}."
         )
     return files
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Sends what native libraries write to standard error nowhere.
-
-    TensorFlow greets on import and LiteRT on every interpreter, below the
-    level that Python's `warnings` or `logging` reach. Exceptions get through.
-    """
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -15,7 +15,7 @@ from fritz_compress.cli import (
     stylize,
     train,
 )
-from fritz_compress.cli.console import quiet_libraries
+from fritz_compress.silence import silenced
 
 COMMANDS = (demo, train, distill, stylize, convert, profile, benchmark)
 
@@ -33,7 +33,7 @@ def _quietly_started(command):
 
     @functools.wraps(command)
     def run(**arguments):
-        with quiet_libraries():
+        with silenced():
             import tensorflow  # noqa: F401
 
         return command(**arguments)

@@ -19,7 +19,7 @@ from fritz_compress.convert import (
     neural_network_quantization,
 )
 from fritz_compress.convert import samples as sampling
-from fritz_compress.convert.check import check_agreement
+from fritz_compress.convert.handover import convertible, hand_over
 from fritz_compress.convert.report import ConversionReport, LayerReport
 
 MODES = neural_network_quantization.MODES
@@ -117,27 +117,18 @@ def to_coreml(
         output_name,
     )
     _check(path, settings)
-    traced = _traced(model)
+    traced = convertible(model, "Core ML", "nbits=16")
     custom = _custom_functions(traced, settings.custom_layers)
     samples = sampling.samples_for(model, samples, image_size)
-    with files.whole_file(path) as unfinished:
-        layers = _write(model, unfinished, settings)
-        psnr, difference = check_agreement(
-            _reference(model, samples),
-            _load(unfinished, custom)(samples),
-            f"Core ML {path.suffix} with {nbits or 32} bits of model "
-            f"'{model.name}'",
-            _min_psnr(settings) if min_psnr is None else min_psnr,
-        )
-    return ConversionReport(
-        path=path,
-        format=path.suffix[1:].lower(),
-        bytes=files.size_in_bytes(path),
-        parameters=model.count_params(),
-        layers=layers,
-        psnr=psnr,
-        max_difference=difference,
-        samples=len(samples),
+    return hand_over(
+        model,
+        path,
+        samples,
+        lambda unfinished: _write(model, unfinished, settings),
+        lambda unfinished, inputs: _load(unfinished, custom)(inputs),
+        f"Core ML {path.suffix} with {nbits or 32} bits of model "
+        f"'{model.name}'",
+        _min_psnr(settings) if min_psnr is None else min_psnr,
     )
 
 
@@ -183,30 +174,6 @@ def _check_unused(settings, suffix, names):
                 f"`{name}` is for a {other}; a {suffix} has no such thing. "
                 f"Received: {name}={getattr(settings, name)!r}."
             )
-
-
-def _traced(model):
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "Core ML files are written from TensorFlow, so Keras must run on "
-            f"it. Received: the '{keras.backend.backend()}' backend. Save the "
-            "model, and convert it where KERAS_BACKEND is tensorflow."
-        )
-    traced = graphs.trace(model)
-    if len(traced.output_tensors) != 1:
-        raise ValueError(
-            "Only models with one output can be converted. Received: model "
-            f"'{model.name}' with {len(traced.output_tensors)}."
-        )
-    for node in traced.nodes:
-        kind = getattr(node.operation, "compute_dtype", "float32")
-        if kind in ("float16", "bfloat16"):
-            raise ValueError(
-                f"Layer '{node.operation.name}' computes in {kind}. Build the "
-                "model with the dtype policy 'float32' and copy the weights "
-                "with `set_weights`; for a small file use nbits=16."
-            )
-    return traced
 
 
 def _custom_functions(
@@ -271,9 +238,3 @@ def _load(path, custom):
     if path.suffix.lower() == ".mlpackage":
         return mil_interpreter.load(path)
     return neural_network_interpreter.load(path, custom)
-
-
-def _reference(model, samples):
-    """Keras' outputs, one by one: in a batch TensorFlow rounds otherwise."""
-    outputs = [model(sample[None], training=False) for sample in samples]
-    return np.concatenate([np.asarray(output) for output in outputs])

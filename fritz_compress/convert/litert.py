@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from fritz_compress.convert.native_output import silenced
+from fritz_compress.silence import silenced
 
 
 class LiteRTModel:

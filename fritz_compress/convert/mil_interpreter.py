@@ -15,7 +15,7 @@ import numpy as np
 
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.mil_operations import OPERATIONS
-from fritz_compress.convert.native_output import silenced
+from fritz_compress.silence import silenced
 
 UNPACKED = {"float16": "float32", "float64": "float32"}
 

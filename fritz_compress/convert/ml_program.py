@@ -24,9 +24,9 @@ from fritz_compress.convert.ml_program_quantization import (
     report_program,
 )
 from fritz_compress.convert.names import shorten_names
-from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.convert.samples import input_shape
+from fritz_compress.silence import silenced
 
 PRECISIONS = ("float32", "float16")
 OLDEST_TARGET = "iOS15"  # The first with programs.

@@ -15,9 +15,9 @@ from fritz_compress import graph as graphs
 from fritz_compress.convert import neural_network_rules as rules
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.names import short_names
-from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.neural_network_rules.common import channels_first
 from fritz_compress.convert.samples import input_shape
+from fritz_compress.silence import silenced
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from fritz_compress.convert import neural_network_layers as layers
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.native_output import silenced
+from fritz_compress.silence import silenced
 
 
 def _deprocess_stylized_image(x):

@@ -9,11 +9,11 @@ import dataclasses
 
 import numpy as np
 
-from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.neural_network import Network
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
 from fritz_compress.ops.quantization import linear_quantize, pack_bits
+from fritz_compress.silence import silenced
 
 MODES = ("linear", "kmeans")
 # The first specification that knows float16, and that knows codes.

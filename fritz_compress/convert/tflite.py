@@ -7,14 +7,13 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from fritz_compress import graph
 from fritz_compress.convert import export, files, flatbuffer, leveling
 from fritz_compress.convert import samples as sampling
-from fritz_compress.convert.check import check_agreement
 from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.handover import convertible, hand_over
 from fritz_compress.convert.litert import LiteRTModel
-from fritz_compress.convert.native_output import silenced
 from fritz_compress.convert.report import ConversionReport, LayerReport
+from fritz_compress.silence import silenced
 
 # Bits of a kernel, and the agreement with Keras in decibels that a sound file
 # reaches: 10 to 60 below what trained style networks have, since nets differ.
@@ -28,8 +27,9 @@ QUANTIZATIONS = {
 # Integer kinds and the sets of operations of `tf.lite.OpsSet` they use.
 _INTEGER = {
     "int8": "TFLITE_BUILTINS_INT8",
-    "int16x8": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"),
+    "int16x8": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
 }
+_HALF = "quantization='float16'"
 
 
 def to_tflite(
@@ -93,24 +93,20 @@ def to_tflite(
     data = _representative(
         representative_data, quantization, traced, model, image_size
     )
-    with files.whole_file(path) as unfinished:
+
+    def write(unfinished):
         content, constants = _converted(traced, quantization, data)
         unfinished.write_bytes(content)
-        psnr, difference = check_agreement(
-            model.predict(samples, batch_size=1, verbose=0),
-            _outputs(unfinished, samples),
-            f"TFLite {quantization or 'float32'} file of model '{model.name}'",
-            default_psnr if min_psnr is None else min_psnr,
-        )
-    return ConversionReport(
-        path=path,
-        format="tflite",
-        bytes=files.size_in_bytes(path),
-        parameters=model.count_params(),
-        layers=tuple(_rows(traced, constants, bits)),
-        psnr=psnr,
-        max_difference=difference,
-        samples=len(samples),
+        return _rows(traced, constants, bits)
+
+    return hand_over(
+        model,
+        path,
+        samples,
+        write,
+        _outputs,
+        f"TFLite {quantization or 'float32'} file of model '{model.name}'",
+        default_psnr if min_psnr is None else min_psnr,
     )
 
 
@@ -120,35 +116,14 @@ def _settings(quantization):
             f"`quantization` must be one of {list(QUANTIZATIONS)}. Received: "
             f"{quantization!r}."
         )
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "TFLite files are written by TensorFlow, so Keras must run on it. "
-            f"Received: the '{keras.backend.backend()}' backend. Save the "
-            "model, and convert it where KERAS_BACKEND is tensorflow."
-        )
     return QUANTIZATIONS[quantization]
 
 
 def _traced(model, image_size):
     """The graph at batch size 1 and a known size."""
-    graph.trace(model)  # Refuses models without a graph, before their inputs.
+    convertible(model, "TFLite", _HALF)  # Before its inputs are looked at.
     shape = sampling.input_shape(model, image_size)
-    traced = graph.trace(model, [(1, *shape[1:])])
-    if len(traced.output_tensors) != 1:
-        raise ValueError(
-            "Only models with one output can be converted. Received: model "
-            f"'{model.name}' with {len(traced.output_tensors)}."
-        )
-    for node in traced.nodes:
-        kind = getattr(node.operation, "compute_dtype", "float32")
-        if kind in ("float16", "bfloat16"):
-            raise ValueError(
-                f"Layer '{node.operation.name}' computes in {kind}, which "
-                "TFLite does not. Build the model with the dtype policy "
-                "'float32' and copy the weights with `set_weights`; for a "
-                "small file use quantization='float16'."
-            )
-    return traced
+    return convertible(model, "TFLite", _HALF, [(1, *shape[1:])])
 
 
 def _representative(data, quantization, traced, model, image_size):

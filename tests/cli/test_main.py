@@ -147,7 +147,7 @@ WRONG = [
     ("convert {network} {tmp}/a.tflite --nbits 8", "--nbits, --mode.*Core ML"),
     ("convert {network} {tmp}/a.mlmodel --quantization int8", "for .tflite"),
     ("convert {network} {tmp}/a.tflite --calibration {photos}", "need ranges"),
-    ("convert {network} {tmp}/a.mlmodel --nbits 5 --size 8x8", "nbits=5"),
+    ("convert {network} {tmp}/a.mlmodel --nbits 5 --size 8x8", "Received: 5"),
     ("convert {network} {tmp}/no/a.tflite --size 8x8", "does not exist"),
     ("benchmark {network} missing.tflite", "No network at 'missing.tflite'"),
     ("benchmark {network} --runs 0", "Invalid value for '--runs'"),

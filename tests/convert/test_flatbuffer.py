@@ -8,8 +8,8 @@ from helpers import distinct_weights
 from fritz_compress import graph
 from fritz_compress.convert import export, flatbuffer
 from fritz_compress.convert.litert import LiteRTModel
-from fritz_compress.convert.native_output import silenced
 from fritz_compress.layers import InstanceNormalization
+from fritz_compress.silence import silenced
 
 
 @pytest.fixture(scope="module")

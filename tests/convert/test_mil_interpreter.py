@@ -11,7 +11,7 @@ from coremltools.optimize import coreml as optimize
 
 from fritz_compress.convert import mil_interpreter
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.native_output import silenced
+from fritz_compress.silence import silenced
 
 WEIGHT = np.random.default_rng(0).normal(size=(8, 4, 3, 3)).astype("float32")
 

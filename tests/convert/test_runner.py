@@ -12,8 +12,8 @@ from fritz_compress.convert import (
     to_tflite,
 )
 from fritz_compress.convert.litert import LiteRTModel
-from fritz_compress.convert.native_output import silenced
 from fritz_compress.layers import DeprocessStylizedImage
+from fritz_compress.silence import silenced
 
 
 def model(size=(8, 12)):

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from fritz_compress.convert.native_output import silenced
+from fritz_compress.silence import silenced
 
 
 def test_nothing_reaches_standard_error(capfd):

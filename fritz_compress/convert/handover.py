@@ -1,0 +1,104 @@
+"""What every converter does before and after it writes a file."""
+
+import pathlib
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+
+from fritz_compress import graph
+from fritz_compress.convert import files
+from fritz_compress.convert.check import check_agreement
+from fritz_compress.convert.report import ConversionReport, LayerReport
+
+
+def convertible(
+    model: keras.Model,
+    kind: str,
+    half_precision: str,
+    input_shapes: list[tuple[int | None, ...]] | None = None,
+) -> graph.Graph:
+    """The trace of a model that a converter can write.
+
+    Args:
+        model: A Functional or built Sequential model.
+        kind: `"TFLite"` or `"Core ML"`, for the errors.
+        half_precision: The argument that makes small files, for the errors.
+        input_shapes: Shapes to trace with, as in `graph.trace`.
+
+    Raises:
+        ValueError: if Keras does not run on TensorFlow, the model has no
+            graph or several outputs, or a layer computes in half precision.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{kind} files are written from TensorFlow, so Keras must run on "
+            f"it. Received: the '{keras.backend.backend()}' backend. Save the "
+            "model, and convert it where KERAS_BACKEND is tensorflow."
+        )
+    traced = graph.trace(model, input_shapes)
+    if len(traced.output_tensors) != 1:
+        raise ValueError(
+            "Only models with one output can be converted. Received: model "
+            f"'{model.name}' with {len(traced.output_tensors)}."
+        )
+    for node in traced.nodes:
+        computes_in = getattr(node.operation, "compute_dtype", "float32")
+        if computes_in in ("float16", "bfloat16"):
+            raise ValueError(
+                f"Layer '{node.operation.name}' computes in {computes_in}. "
+                "Build the model with the dtype policy 'float32' and copy the "
+                f"weights with `set_weights`; for a small file use "
+                f"{half_precision}."
+            )
+    return traced
+
+
+def hand_over(
+    model: keras.Model,
+    path: pathlib.Path,
+    samples: np.ndarray,
+    write: Callable[[pathlib.Path], Iterable[LayerReport]],
+    run: Callable[[pathlib.Path, np.ndarray], np.ndarray],
+    label: str,
+    min_psnr: float,
+) -> ConversionReport:
+    """Writes a file, runs it, compares it with Keras, and only then keeps it.
+
+    Args:
+        model: The model converted.
+        path: Where the file goes.
+        samples: Inputs to compare on, with a batch axis.
+        write: Writes to the path given and reports on each layer.
+        run: Output of the file at a path on inputs.
+        label: What is written, for the error.
+        min_psnr: Lowest agreement that is accepted, in decibels.
+
+    Raises:
+        ConversionError: if the file does not agree with Keras; `path` is then
+            as it was.
+    """
+    with files.whole_file(path) as unfinished:
+        layers = tuple(write(unfinished))
+        psnr, difference = check_agreement(
+            _keras_outputs(model, samples),
+            run(unfinished, samples),
+            label,
+            min_psnr,
+        )
+    return ConversionReport(
+        path=path,
+        format=path.suffix[1:].lower(),
+        bytes=files.size_in_bytes(path),
+        parameters=model.count_params(),
+        layers=layers,
+        psnr=psnr,
+        max_difference=difference,
+        samples=len(samples),
+    )
+
+
+def _keras_outputs(model, samples):
+    """Keras' outputs, one by one: in a batch TensorFlow rounds otherwise."""
+    outputs = [model(sample[None], training=False) for sample in samples]
+    return np.concatenate([np.asarray(output) for output in outputs])
