@@ -5,6 +5,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+import rich.box
 import rich.console
 import rich.progress
 import rich.table
@@ -27,9 +28,13 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
     """Prints a table, all columns but the first to the right."""
-    grid = rich.table.Table(title=title, title_justify="left")
+    grid = rich.table.Table(
+        title=title, title_justify="left", box=rich.box.SIMPLE_HEAD
+    )
     for number, column in enumerate(columns):
-        grid.add_column(column, justify="right" if number else "left")
+        grid.add_column(
+            column, justify="right" if number else "left", no_wrap=not number
+        )
     for row in rows:
         grid.add_row(*map(str, row))
     console.print(grid)

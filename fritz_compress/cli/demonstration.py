@@ -35,7 +35,7 @@ FILES = (
     ("student.mlpackage", to_coreml, {}),
 )
 
-HEADER = ("file", "weights", "bytes", "MACs", "ms", "PSNR", "SSIM", "variation")
+HEADER = ("file", "weights", "bytes", "MMACs", "ms", "PSNR", "SSIM", "texture")
 
 
 @dataclasses.dataclass
@@ -133,7 +133,7 @@ class Demonstration:
             exhibit.name,
             f"{exhibit.model.count_params():,}",
             f"{size_in_bytes(exhibit.path):,}" if exhibit.path else "",
-            f"{profile(exhibit.model, SIZE).macs:,}",
+            f"{profile(exhibit.model, SIZE).macs / 1e6:.0f}",
             f"{timing.milliseconds:.1f}" if timing else "",
             f"{psnr:.1f}",
             f"{ssim:.3f}",
