@@ -1,7 +1,11 @@
 """What several test files need."""
 
+import os
+import pathlib
+
 import keras
 import numpy as np
+import pytest
 
 
 def distinct_weights(model: keras.Model, seed: int = 0) -> keras.Model:
@@ -29,3 +33,16 @@ def _values(rng, name, shape):
     if len(shape) < 2:
         return rng.uniform(0.1, 0.5, shape) * rng.choice([-1, 1], shape)
     return rng.normal(0, 1.4 / np.sqrt(np.prod(shape[:-1])), shape)
+
+
+def external_data(name: str) -> pathlib.Path:
+    """A file that is not part of the project, or a visible skip.
+
+    It is looked for in the folder that the environment variable
+    `FRITZ_COMPRESS_DATA` names, else in `shared/data` beside the project.
+    """
+    beside = pathlib.Path(__file__).parents[2] / "shared" / "data"
+    path = pathlib.Path(os.environ.get("FRITZ_COMPRESS_DATA", beside)) / name
+    if not path.exists():
+        pytest.skip(f"needs {name}; set FRITZ_COMPRESS_DATA to its folder")
+    return path

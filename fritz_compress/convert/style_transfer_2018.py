@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from fritz_compress.models import StyleTransferNetwork
+from fritz_compress.silence import silenced
 
 # Names that the Keras of 2018 gave; the number counts layers as built.
 _KERNEL = re.compile(r"conv2d_(\d+)/kernel")
@@ -61,10 +62,11 @@ def _constants(path) -> dict[str, np.ndarray]:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(os.fspath(path), num_threads=1)
+        with silenced():
+            interpreter = Interpreter(os.fspath(path), num_threads=1)
+            interpreter.allocate_tensors()
     except ValueError as error:
         raise ValueError(f"'{path}' is not a .tflite file: {error}") from error
-    interpreter.allocate_tensors()
     wanted = (_KERNEL, _GAMMA, _BETA)
     return {
         detail["name"]: interpreter.get_tensor(detail["index"])
