@@ -79,7 +79,8 @@ def to_coreml(
         nbits: Bits of one number of a kernel: 8, 6, 4, 2 or 1; 16 for float16;
             `None` (the default) for float32.
         mode: "linear" for evenly spaced numbers, or "kmeans" for a codebook
-            per kernel, which is better below 8 bits. Defaults to "linear".
+            per kernel, which is mostly better below 8 bits; with 8 bits its
+            256 numbers are more than a small kernel has. Defaults to "linear".
         image_size: `(height, width)` in pixels, for a model of any size.
         custom_layers: For a `.mlmodel`: classes of layers without weights, such
             as `"DeprocessStylizedImage"`, that the app implements.
