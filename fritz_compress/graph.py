@@ -173,6 +173,15 @@ def weights_by_attribute(layer: keras.Layer) -> Mapping[str, keras.Variable]:
     }
 
 
+def flatten_layers(layer: keras.Layer) -> tuple[keras.Layer, ...]:
+    """The layer and all that it holds, such as the one that a wrapper wraps.
+
+    >>> [layer.name for layer in flatten_layers(TimeDistributed(dense))]
+    ['time_distributed', 'dense']
+    """
+    return tuple(layer._flatten_layers())
+
+
 class _Tracer:
     def __init__(self):
         self.nodes: list[Node] = []

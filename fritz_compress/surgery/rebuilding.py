@@ -6,10 +6,21 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from fritz_compress.graph import is_graph, weights_by_attribute
+from fritz_compress.graph import (
+    flatten_layers,
+    is_graph,
+    weights_by_attribute,
+)
 from fritz_compress.surgery.flow import Flow
 
 Keep = Callable[[np.ndarray], np.ndarray]
+
+_LOOKUPS = (
+    keras.layers.IntegerLookup,
+    keras.layers.StringLookup,
+    keras.layers.TextVectorization,
+)
+_PENALTIES = (keras.constraints.Constraint, keras.regularizers.Regularizer)
 
 
 def rebuild(flow: Flow, keep: Keep) -> keras.Model:
@@ -65,14 +76,15 @@ class _Rebuilding:
 
     def resized(self, operation):
         config = operation.get_config()
+        _check_nothing_is_lost(operation, config, self.flow.names)
         for key, setting in self.flow.settings.get(operation, {}).items():
             config[key] = setting.value(len(self.keep(setting.labels)))
         # The values are assigned later: random ones would be wasted time.
-        config.update(dict.fromkeys(_initializers(operation), "zeros"))
+        config.update(dict.fromkeys(_initializers(operation, config), "zeros"))
         if isinstance(operation, keras.layers.Lambda):
             # Its code runs in this process already.
             return type(operation).from_config(config, safe_mode=False)
-        config.update(_functions(operation, config))
+        config.update(_without_a_name(operation, config))
         return type(operation).from_config(config)
 
     def finish(self):
@@ -87,9 +99,14 @@ class _Rebuilding:
         for old, new in [*reversed(models), *layers]:
             new.trainable = old.trainable
         for old, new in layers:
-            for attribute, initializer in _initializers(old).items():
+            initializers = _initializers(old, old.get_config())
+            for attribute, initializer in initializers.items():
                 setattr(new, attribute, initializer)
             self.assign(old, new)
+            for layer in flatten_layers(new):
+                if isinstance(layer, keras.layers.Normalization):
+                    # It computes with copies of its weights.
+                    layer.finalize_state()
 
     def assign(self, old, new):
         values = {id(w): keras.ops.convert_to_numpy(w) for w in old.weights}
@@ -104,23 +121,48 @@ class _Rebuilding:
             target.trainable = source.trainable
 
 
-def _functions(operation, config):
-    """Functions among a layer's arguments, themselves: no name finds them."""
+def _check_nothing_is_lost(operation, config, names):
+    """Refuses tables that are neither among weights nor in the config."""
+    if isinstance(operation, _LOOKUPS) and config["vocabulary"] is None:
+        name = names.get(operation, operation.name)
+        raise ValueError(
+            f"Layer '{name}' ({type(operation).__name__}) must have its "
+            "vocabulary as an argument, to be made anew. Received: one that "
+            "was adapted to data. Build the model with "
+            f"{type(operation).__name__}(vocabulary=layer.get_vocabulary())."
+        )
+
+
+def _without_a_name(operation, config):
+    """Functions and objects among a layer's arguments, themselves.
+
+    No name in the configuration finds them again.
+    """
     values = {name: getattr(operation, name, None) for name in config}
     return {
         name: value
         for name, value in values.items()
         if isinstance(value, types.FunctionType)
+        or isinstance(value, _PENALTIES)
+        and not _is_registered(type(value))
     }
 
 
-def _initializers(operation):
+def _is_registered(kind):
+    name = keras.saving.get_registered_name(kind)
+    return (
+        kind.__module__.split(".")[0] == "keras"
+        or keras.saving.get_registered_object(name) is kind
+    )
+
+
+def _initializers(operation, config):
     """The initializers among a layer's arguments, by attribute."""
     return {
         name: value
         for name, value in vars(operation).items()
-        if name.endswith("_initializer")
-        and not name.startswith("_")
+        if name in config
+        and name.endswith("_initializer")
         and isinstance(value, keras.initializers.Initializer)
     }
 

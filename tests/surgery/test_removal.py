@@ -157,6 +157,103 @@ def test_settings_are_carried_over():
     assert len(smaller.losses) == 1
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_adapted_normalization_is_carried_over(wrapped):
+    norm = layers.Normalization(name="norm")
+    data = np.random.default_rng(0).normal(100, 50, (20, 8, 8, 3))
+    norm.adapt(data[:, 0] if wrapped else data)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.TimeDistributed(norm) if wrapped else norm,
+            layers.Conv2D(6, 3, name="first"),
+            layers.Conv2D(2, 3, name="head"),
+        ]
+    )
+    smaller = surgery.remove_filters(model, {})
+    images = data[:2].astype("float32")
+    expected = predict(model, images)
+    assert abs(expected).max() > 0.01
+    np.testing.assert_allclose(predict(smaller, images), expected, rtol=1e-5)
+
+
+def lookup_model(lookup):
+    inputs = keras.Input((3,), dtype="int32")
+    x = layers.Embedding(5, 4)(lookup(inputs))
+    x = layers.Dense(6, name="first")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(2)(x))
+
+
+def test_a_vocabulary_is_carried_over_or_refused():
+    given = layers.IntegerLookup(vocabulary=[3, 7, 9])
+    model = lookup_model(given)
+    smaller = surgery.remove_filters(model, {})
+    words = np.array([[3, 9, 7]], "int32")
+    np.testing.assert_array_equal(
+        predict(smaller, words), predict(model, words)
+    )
+
+    adapted = layers.IntegerLookup(max_tokens=5, name="words")
+    adapted.adapt(np.array([3, 7, 9]))
+    message = r"Layer 'words' \(IntegerLookup\) must have its vocabulary as"
+    with pytest.raises(ValueError, match=message):
+        surgery.remove_filters(lookup_model(adapted), {"first": [0]})
+
+
+class Nameless(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return keras.ops.sum(x)
+
+    def get_config(self):
+        return {}
+
+
+class NamelessConstraint(keras.constraints.Constraint):
+    def __call__(self, w):
+        return w
+
+
+class OwnInitializer(layers.Layer):
+    """Has an initializer that is not an argument."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.get("he_normal")
+
+    def build(self, shape):
+        self.kernel = self.add_weight(
+            shape=(shape[-1],), initializer=self.kernel_initializer
+        )
+
+    def call(self, x):
+        return x * self.kernel
+
+
+def test_objects_that_no_name_finds_are_carried_over():
+    penalty, constraint = Nameless(), NamelessConstraint()
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(
+                6,
+                3,
+                name="first",
+                kernel_regularizer=penalty,
+                kernel_constraint=constraint,
+            ),
+            layers.Conv2D(4, 3),
+            OwnInitializer(name="own"),
+            layers.Conv2D(2, 3),
+        ]
+    )
+    smaller = surgery.remove_filters(model, {"first": [0]})
+    assert smaller.get_layer("first").kernel_regularizer is penalty
+    assert smaller.get_layer("first").kernel_constraint is constraint
+    np.testing.assert_array_equal(
+        smaller.get_layer("own").kernel, model.get_layer("own").kernel
+    )
+
+
 def test_functional_input_names_and_frozen_nested_model():
     base_input = keras.Input((8, 8, 3))
     x = layers.Conv2D(6, 3, name="conv")(base_input)
