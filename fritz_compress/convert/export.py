@@ -5,8 +5,9 @@ another form, which computes the same and suits TFLite better. The graph is
 replayed with the user's own layers; nothing is cloned or changed.
 """
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -106,9 +107,30 @@ def frozen_function(
         input_signature=signature,
         autograph=False,
     )
-    return convert_to_constants.convert_variables_to_constants_v2(
-        function.get_concrete_function()
-    )
+    with any_layer_names():
+        concrete = function.get_concrete_function()
+    return convert_to_constants.convert_variables_to_constants_v2(concrete)
+
+
+@contextlib.contextmanager
+def any_layer_names() -> Iterator[None]:
+    """Lets TensorFlow replay layers whose names it does not allow.
+
+    Keras opens a scope of TensorFlow with the name of each layer, and of each
+    layer inside it. TensorFlow refuses a space or a colon in it, and Keras
+    then forgets to leave its own scope: all layers built later would bear the
+    name of this one.
+    """
+    name_scope = tf.name_scope
+
+    def allowed(name):
+        return name_scope(re.sub(r"[^A-Za-z0-9_./-]", "_", name))
+
+    tf.name_scope = allowed
+    try:
+        yield
+    finally:
+        tf.name_scope = name_scope
 
 
 def nodes_in(name: str) -> list[int]:

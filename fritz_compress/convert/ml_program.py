@@ -205,8 +205,10 @@ def _replayed(graph, input_name, output_name, channels_first):
     (source,) = graph.inputs
     signature = [tf.TensorSpec(source.shape, source.dtype, name=input_name)]
     function = tf.function(replay, input_signature=signature, autograph=False)
+    with export.any_layer_names():
+        concrete = function.get_concrete_function()
     frozen = convert_to_constants.convert_variables_to_constants_v2(
-        function.get_concrete_function(),
+        concrete,
         lower_control_flow=False,
         aggressive_inlining=True,
     )
