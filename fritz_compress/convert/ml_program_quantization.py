@@ -4,10 +4,11 @@ import dataclasses
 import re
 from typing import Any
 
+import keras
 import numpy as np
 
 from fritz_compress import graph as graphs
-from fritz_compress.convert.report import LayerReport
+from fritz_compress.convert.report import FOLDED, LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
 from fritz_compress.ops.quantization import dequantize, linear_quantize
 
@@ -78,42 +79,68 @@ class _Stored:
 def report_program(
     program: Any, graph: graphs.Graph
 ) -> tuple[LayerReport, ...]:
-    """One row for each layer whose weights are in the program.
+    """One row for each layer with weights, shared layers once.
 
     Args:
         program: `coremltools.models.MLModel` as converted, its operations
             named in the scopes of their nodes.
         graph: What it was converted from.
     """
-    found: dict[graphs.Node, list[_Stored]] = {}
+    found: dict[keras.Layer, list[_Stored]] = {
+        node.operation: [] for node in graph.nodes if _has_weights(node)
+    }
+    seen = set()
     for operation in program._mil_program.functions["main"].operations:
-        node = node_in(graph, operation.name)
-        if node is None or not getattr(node.operation, "weights", []):
-            continue
-        constants = [_stored(v) for v in _constants(operation)]
-        found.setdefault(node, []).extend(constants)
-    return tuple(
-        LayerReport(
-            name=node.operation.name,
-            kind=node.kind,
-            bits=max(constants, key=lambda c: c.count).bits,
-            parameters=sum(constant.count for constant in constants),
-            bytes=sum(constant.bytes for constant in constants),
-        )
-        for node, constants in found.items()
-        if constants
+        values = [v for v in _constants(operation) if v not in seen]
+        node = _owner(graph, operation) if values else None
+        if node is not None and _has_weights(node):
+            seen.update(values)
+            found[node.operation].extend(map(_stored, values))
+    return tuple(_row(layer, stored) for layer, stored in found.items())
+
+
+def _row(layer, stored):
+    largest = max(stored, key=lambda constant: constant.count, default=None)
+    return LayerReport(
+        name=layer.name,
+        kind=type(layer).__name__,
+        bits=largest.bits if largest else 0,
+        parameters=layer.count_params(),
+        bytes=sum(constant.bytes for constant in stored),
+        note="" if largest else FOLDED,
     )
+
+
+def _has_weights(node):
+    return bool(getattr(node.operation, "weights", []))
+
+
+def _owner(graph, operation):
+    """The node that an operation belongs to.
+
+    coremltools gives an operation that it makes of several the name of the
+    last, and its own name to the one that makes the output. The strides tell
+    better; what neither tells belongs to the last layer with weights.
+    """
+    made = [v for v in operation.inputs.values() if _is_constant(v)]
+    for name in (*(value.name for value in made), operation.name):
+        if node := node_in(graph, name):
+            return node
+    weighted = list(filter(_has_weights, graph.nodes))
+    return weighted[-1] if weighted else None
 
 
 def _constants(operation):
     """The floats of more than one number that an operation reads."""
     for value in operation.inputs.values():
-        made_by = getattr(value, "op", None)
-        if made_by is None or not made_by.op_type.startswith("const"):
-            continue
-        floats = any(map(value.is_tensor_or_scalar_of, ("fp32", "fp16")))
-        if value.rank and floats:
-            yield value
+        if _is_constant(value) and value.rank:
+            if any(map(value.is_tensor_or_scalar_of, ("fp32", "fp16"))):
+                yield value
+
+
+def _is_constant(value):
+    made_by = getattr(value, "op", None)
+    return made_by is not None and made_by.op_type.startswith("const")
 
 
 def _stored(value):

@@ -26,12 +26,12 @@ class Network:
 
     Attributes:
         spec: `coremltools.proto.Model_pb2.Model` with float32 weights.
-        owners: `(name, class)` of the Keras layer that each layer of the
-            specification is a part of, by the name in the specification.
+        owners: The Keras layer that each layer of the specification is a part
+            of, by the name in the specification.
     """
 
     spec: Any
-    owners: dict[str, tuple[str, str]]
+    owners: dict[str, keras.Operation]
 
 
 @silenced()
@@ -118,7 +118,7 @@ class NetworkWriter:
         ]
         self.builder = NeuralNetworkBuilder(*features, use_float_arraytype=True)
         self.custom_layers = frozenset(custom_layers)
-        self.owners: dict[str, tuple[str, str]] = {}
+        self.owners: dict[str, keras.Operation] = {}
         self._names = dict(zip((source, target), names))
         self._node: graphs.Node | None = None
         self._free_blobs = short_names(taken=names)
@@ -136,8 +136,7 @@ class NetworkWriter:
     def layer(self) -> str:
         """A new name for a layer of the specification."""
         name = next(self._free_layers)
-        operation = self._node.operation
-        self.owners[name] = (operation.name, self._node.kind)
+        self.owners[name] = self._node.operation
         return name
 
     def write(self, graph: graphs.Graph) -> None:

@@ -7,6 +7,7 @@ gets the encoding that its size deserves.
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from fritz_compress.convert.neural_network import Network
@@ -189,22 +190,22 @@ def _bits(message):
 
 def _report(network, notes):
     """One row for each Keras layer, however many layers it became."""
-    parts: dict[tuple[str, str], list] = {}
-    noted: dict[tuple[str, str], list[str]] = {}
+    parts: dict[keras.Layer, list] = {}
+    noted: dict[keras.Layer, list[str]] = {}
     for layer in network.spec.neuralNetwork.layers:
         owner = network.owners[layer.name]
         parts.setdefault(owner, []).extend(_weights(layer))
         noted.setdefault(owner, []).extend(notes.get(layer.name, []))
     return tuple(
         LayerReport(
-            name=name,
-            kind=kind,
+            name=layer.name,
+            kind=type(layer).__name__,
             bits=_bits(max(weights, key=_count).message),
-            parameters=sum(map(_count, weights)),
+            parameters=layer.count_params(),
             bytes=sum(weight.message.ByteSize() for weight in weights),
-            note="; ".join(dict.fromkeys(noted[name, kind])),
+            note="; ".join(dict.fromkeys(noted[layer])),
         )
-        for (name, kind), weights in parts.items()
+        for layer, weights in parts.items()
         if weights
     )
 

@@ -3,6 +3,9 @@
 import dataclasses
 import pathlib
 
+# The note of a layer without numbers of its own in the file.
+FOLDED = "folded into another layer, or without effect"
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerReport:

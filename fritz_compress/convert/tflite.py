@@ -12,7 +12,7 @@ from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import convertible, hand_over
 from fritz_compress.convert.litert import LiteRTModel
-from fritz_compress.convert.report import ConversionReport, LayerReport
+from fritz_compress.convert.report import FOLDED, ConversionReport, LayerReport
 from fritz_compress.silence import silenced
 
 # Bits of a kernel, and the agreement with Keras in decibels that a sound file
@@ -236,7 +236,7 @@ def _rows(traced, constants, bits):
 
 def _note(layer, largest, bits):
     if largest is None:
-        return "folded into the layer before it"
+        return FOLDED
     if largest.bits <= bits:
         return ""
     if all(len(weight.shape) < 2 for weight in layer.weights):

@@ -14,6 +14,7 @@ from fritz_compress.convert import (
     to_tflite,
 )
 from fritz_compress.convert.litert import LiteRTModel
+from fritz_compress.convert.report import FOLDED
 from fritz_compress.layers import DeprocessStylizedImage, InstanceNormalization
 from fritz_compress.models import SmallStyleTransferNetwork
 
@@ -111,7 +112,7 @@ def test_a_classifier_with_folded_normalizations(tmp_path, quantization):
     if quantization is None:
         assert report.psnr > 60
     rows = {row.name: row for row in report.layers}
-    assert rows["bn_Conv1"].note == "folded into the layer before it"
+    assert rows["bn_Conv1"].note == FOLDED
     assert rows["bn_Conv1"].bytes == 0
     if quantization == "dynamic":
         assert rows["Conv1"].bits == rows["Conv_1"].bits == 8
