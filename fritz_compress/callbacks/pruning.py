@@ -34,7 +34,7 @@ class FilterPruning(keras.callbacks.Callback):
     Groups are left alone, and listed in the attribute `skipped` with the
     reason, where channels must stay (outputs of the model, layers without a
     rule), where a zeroed channel would not be zero at the next layer (after a
-    sigmoid), and where a layer is not trainable.
+    sigmoid), and where a layer, be it a normalization, is not trainable.
 
     Which filters are zeroed is not stored: it is read off the weights at the
     first batch, so that training goes on after `BackupAndRestore`. List this
@@ -167,9 +167,10 @@ class FilterPruning(keras.callbacks.Callback):
                 find_layer(model, name) for name in self.ignored_layers
             )
         }
+        frozen = {name for layer, name in names.items() if not layer.trainable}
         groups, skipped = [], []
         for group in channel_groups(model):
-            reason = _reason_to_skip(group, ignored)
+            reason = _reason_to_skip(group, ignored, frozen)
             if reason is None:
                 groups.append(group)
             else:
@@ -285,13 +286,16 @@ class FilterPruning(keras.callbacks.Callback):
         warnings.warn(f"FilterPruning {problem}", stacklevel=2)
 
 
-def _reason_to_skip(group: ChannelGroup, ignored: set[str]) -> str | None:
+def _reason_to_skip(
+    group: ChannelGroup, ignored: set[str], frozen: set[str]
+) -> str | None:
     if not group.keeps_zero:
         return group.note
     named = ignored.intersection((*group.producers, *group.followers))
     if named:
         return f"'{min(named)}' is in ignored_layers"
     for share in group.shares:
-        if share.is_kernel and not share.weight.trainable:
+        fixed = share.is_kernel and not share.weight.trainable
+        if fixed or share.layer in frozen:
             return f"'{share.layer}' is not trainable"
     return None

@@ -292,6 +292,32 @@ def test_frozen_layers_and_revived_channels_are_skipped():
     assert (gone["frozen"], gone["gate"], len(gone["free"])) == ([], [], 4)
 
 
+@pytest.mark.parametrize(
+    "follower", [layers.BatchNormalization, layers.DepthwiseConv2D]
+)
+def test_groups_with_a_frozen_follower_are_skipped(follower):
+    sizes = {"kernel_size": 3} if follower is layers.DepthwiseConv2D else {}
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(8, 3, name="tied"),
+            follower(**sizes, name="fixed", trainable=False),
+            layers.Conv2D(8, 3, name="free"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2, name="head"),
+        ]
+    )
+    model.compile("sgd", "mse", jit_compile=JIT)
+    before = distinct_weights(model).get_layer("fixed").get_weights()
+    pruning = FilterPruning(0.5, end_step=4)
+    fit(model, pruning)
+    assert ("tied", "'fixed' is not trainable") in pruning.skipped
+    for old, new in zip(before, model.get_layer("fixed").get_weights()):
+        np.testing.assert_array_equal(old, new)
+    gone = zeroed(model)
+    assert (gone["tied"], len(gone["free"])) == ([], 4)
+
+
 def test_student_of_a_distiller():
     student, teacher = build(), build(seed=1)
     distiller = keras.distillation.Distiller(
