@@ -119,8 +119,9 @@ def trace(
             model's own, one per input.
 
     Raises:
-        ValueError: for a model without a graph (subclassed, or a Sequential
-            that is not built), or a wrong number of shapes.
+        ValueError: for a model without a graph (subclassed with a `call` of
+            its own, or a Sequential that is not built), or a wrong number of
+            shapes.
 
     Example:
 
@@ -130,9 +131,10 @@ def trace(
     if not is_graph(model):
         raise ValueError(
             "Expected a Functional or a built Sequential model, whose layers "
-            f"can be traced. Received: {type(model).__name__} "
-            f"'{getattr(model, 'name', '?')}'. Rewrite a subclassed model with "
-            "`keras.Model(inputs, outputs)`; call or build a Sequential first."
+            "can be traced, without a `call` of its own. Received: "
+            f"{type(model).__name__} '{getattr(model, 'name', '?')}'. Rewrite "
+            "a subclassed model with `keras.Model(inputs, outputs)`; call or "
+            "build a Sequential first."
         )
     shapes = input_shapes or [tensor.shape for tensor in model.inputs]
     if len(shapes) != len(model.inputs):
@@ -150,7 +152,12 @@ def trace(
 
 
 def is_graph(operation: Any) -> bool:
-    """Whether `trace` can look inside: Functional, or Sequential and built."""
+    """Whether `trace` can look inside: Functional, or Sequential and built.
+
+    Not if a subclass has its own `call`: it may do more than the graph shows.
+    """
+    if _has_own_call(operation):
+        return False
     if isinstance(operation, keras.Sequential):
         return operation.built and bool(operation.inputs)
     return hasattr(operation, "_run_through_graph")
@@ -199,9 +206,14 @@ class _Tracer:
                 layers,
                 tree.flatten(inputs)[0],
             )
-        return model._run_through_graph(
-            inputs, operation_fn=lambda op: self.call(op, training)
+        outputs = model._run_through_graph(
+            _in_order(model, inputs),
+            operation_fn=lambda op: self.call(op, training),
         )
+        # Keras returns a list of one tensor as that tensor.
+        if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
+            return outputs[0]
+        return outputs
 
     def call(self, operation, training):
         """What stands in for `operation` while the graph is replayed."""
@@ -228,6 +240,21 @@ class _Tracer:
             return outputs
 
         return record
+
+
+def _has_own_call(operation) -> bool:
+    for kind in type(operation).__mro__:
+        if "call" in vars(kind):
+            return kind.__module__.split(".")[0] != "keras"
+    return False
+
+
+def _in_order(model, inputs):
+    """What a model is called with, in the order of its own inputs."""
+    if isinstance(inputs, dict) and not isinstance(model.input, dict):
+        # Keras finds them by name; flat, they would be sorted by name.
+        return [inputs[tensor.name] for tensor in model.inputs]
+    return inputs
 
 
 def _takes_training(operation) -> bool:

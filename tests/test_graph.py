@@ -43,11 +43,40 @@ def shared():
     return keras.Model(inputs, layers.Multiply()([dense(i) for i in inputs]))
 
 
+def called_with_a_dict():
+    """Built on a list whose order is not that of the names."""
+    late, early = keras.Input((4,), name="late"), keras.Input(
+        (4,), name="early"
+    )
+    difference = layers.Dense(3)(late) - 2 * layers.Dense(3)(early)
+    inner = keras.Model([late, early], difference)
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    outputs = inner({"late": inputs[0], "early": inputs[1]})
+    return keras.Model(inputs, outputs)
+
+
+def list_of_one():
+    inputs = keras.Input((5,))
+    inner = keras.Model(inputs, [layers.Dense(3)(inputs)])
+    return keras.Model(inputs, [layers.ReLU()(inner(inputs))])
+
+
 def style():
     return SmallStyleTransferNetwork.build((8, 8), alpha=0.1)
 
 
-@pytest.mark.parametrize("build", [sequential, branches, nested, shared, style])
+@pytest.mark.parametrize(
+    "build",
+    [
+        sequential,
+        branches,
+        nested,
+        shared,
+        called_with_a_dict,
+        list_of_one,
+        style,
+    ],
+)
 def test_replaying_the_graph_computes_what_the_model_computes(build):
     model = distinct_weights(build(), seed=0)
     rng = np.random.default_rng(0)
@@ -116,9 +145,26 @@ class Subclassed(keras.Model):
         return inputs
 
 
+class OwnCall(keras.Model):
+    """Has a graph and does something else with it."""
+
+    def __init__(self, name):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, layers.Dense(2)(inputs), name=name)
+
+    def call(self, inputs, training=None, mask=None):
+        return 10 * super().call(inputs, training=training)
+
+
+class OwnTraining(keras.Model):
+    def train_step(self, data):
+        return {}
+
+
 @pytest.mark.parametrize(
     "build, message",
     [
+        (lambda: OwnCall(name="ten"), "`call` of its own.* OwnCall 'ten'"),
         (lambda: Subclassed(name="sub"), "Received: Subclassed 'sub'"),
         (lambda: keras.Sequential([layers.Dense(2)]), "build a Sequential"),
         (lambda: layers.Dense(2, name="d"), "Received: Dense 'd'"),
@@ -127,6 +173,18 @@ class Subclassed(keras.Model):
 def test_a_model_without_a_graph_is_an_error(build, message):
     with pytest.raises(ValueError, match=message):
         graph.trace(build())
+
+
+def test_a_subclass_that_computes_the_same_has_a_graph():
+    inputs = keras.Input((4,))
+    model = OwnTraining(inputs, layers.Dense(2)(inputs))
+    assert [node.kind for node in graph.trace(model).nodes] == ["Dense"]
+
+
+def test_a_model_with_its_own_call_is_one_call_of_another():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, OwnCall(name="ten")(inputs))
+    assert [node.kind for node in graph.trace(model).nodes] == ["OwnCall"]
 
 
 def test_the_number_of_shapes_must_fit():
