@@ -58,8 +58,13 @@ def peak_of(reference: np.ndarray) -> float:
     `[0, 1]`. For anything else the largest minus the smallest value, and 1
     for a constant.
     """
-    low, high = float(np.min(reference)), float(np.max(reference))
-    if np.ndim(reference) == 4 and np.shape(reference)[-1] == 3:
-        if -0.5 <= low and 1 < high <= 255.5:
-            return 255.0
-    return (high - low) or 1.0
+    if are_pictures(reference):
+        return 255.0
+    return float(np.max(reference)) - float(np.min(reference)) or 1.0
+
+
+def are_pictures(values: np.ndarray) -> bool:
+    """Whether they are a batch of pictures, as `peak_of` has it."""
+    if np.ndim(values) != 4 or np.shape(values)[-1] != 3:
+        return False
+    return bool(-0.5 <= np.min(values) and 1 < np.max(values) <= 255.5)

@@ -19,7 +19,12 @@ from fritz_compress.convert import (
     neural_network_quantization,
 )
 from fritz_compress.convert import samples as sampling
-from fritz_compress.convert.handover import convertible, hand_over
+from fritz_compress.convert.check import are_pictures
+from fritz_compress.convert.handover import (
+    convertible,
+    hand_over,
+    keras_outputs,
+)
 from fritz_compress.convert.report import ConversionReport, LayerReport
 
 MODES = neural_network_quantization.MODES
@@ -41,6 +46,8 @@ class _Settings:
     compute_precision: str | None
     minimum_target: str | None
     output_name: str
+    image_input: bool = False
+    image_output: bool = False
 
 
 def to_coreml(
@@ -55,6 +62,7 @@ def to_coreml(
     output_name: str = "output",
     samples: np.ndarray | None = None,
     min_psnr: float | None = None,
+    image_output: bool | None = None,
 ) -> ConversionReport:
     """Writes a Core ML file, runs it, and compares it with Keras.
 
@@ -64,7 +72,9 @@ def to_coreml(
     for iOS 15 and later: whatever coremltools converts.
 
     A model from pictures to pictures takes and returns RGB pictures of 8 bits
-    on the phone; any other takes and returns arrays. `nbits` is for kernels of
+    on the phone; any other takes and returns arrays. Pictures have three
+    channels, and values within `[0, 255]` that leave `[0, 1]`, in `samples`
+    and in what Keras makes of them. `nbits` is for kernels of
     convolutions and dense layers; vectors stay at 16 bits in a `.mlmodel` and
     at the precision of the arithmetic in a `.mlpackage`. The file as written
     runs in an interpreter of this package, in float32: a phone that computes
@@ -95,6 +105,9 @@ def to_coreml(
         min_psnr: Lowest agreement with Keras that is accepted, in decibels.
             By default 60 for float32, 40 for 16 bits, and 25, 15, 8, 3 and 3
             for 8, 6, 4, 2 and 1 bits.
+        image_output: Whether the phone gets a picture of 8 bits, in which all
+            of `[0, 1]` is black, or an array. By default a picture if Keras'
+            outputs on `samples` are pictures.
 
     Raises:
         ValueError: for an argument that is not as described.
@@ -121,16 +134,38 @@ def to_coreml(
     traced = convertible(model, "Core ML", "nbits=16")
     custom = _custom_functions(traced, settings.custom_layers)
     samples = sampling.samples_for(model, samples, image_size)
+    expected = keras_outputs(model, samples)
+    settings = dataclasses.replace(
+        settings, **_pictures(samples, expected, image_output)
+    )
     return hand_over(
         model,
         path,
         samples,
+        expected,
         lambda unfinished: _write(model, unfinished, settings),
         lambda unfinished, inputs: _load(unfinished, custom)(inputs),
         f"Core ML {path.suffix} with {nbits or 32} bits of model "
         f"'{model.name}'",
         _min_psnr(settings) if min_psnr is None else min_psnr,
     )
+
+
+def _pictures(samples, expected, image_output):
+    """Which of input and output are pictures on the phone."""
+    if image_output is None:
+        image_output = are_pictures(expected)
+    if image_output and (expected.ndim != 4 or expected.shape[-1] != 3):
+        raise ValueError(
+            "image_output=True is for models that return three channels. "
+            f"Received: a model that returns shape {expected.shape}. Leave it "
+            "out."
+        )
+    both = expected.shape[3:] == samples.shape[3:] == (3,)
+    return {
+        "image_input": both and are_pictures(samples),
+        "image_output": image_output,
+    }
 
 
 def _check(path, settings):
@@ -207,6 +242,8 @@ def _write(
             nbits=settings.nbits,
             mode=settings.mode,
             image_size=settings.image_size,
+            image_input=settings.image_input,
+            image_output=settings.image_output,
             compute_precision=_precision(settings),
             minimum_target=settings.minimum_target,
             output_name=settings.output_name,
@@ -214,6 +251,8 @@ def _write(
     network = neural_network.build_network(
         model,
         image_size=settings.image_size,
+        image_input=settings.image_input,
+        image_output=settings.image_output,
         output_name=settings.output_name,
         custom_layers=settings.custom_layers,
     )

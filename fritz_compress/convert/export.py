@@ -96,7 +96,7 @@ def frozen_function(
         with tf.name_scope(_SCOPE.format(numbers[node])):
             try:
                 if form is None:
-                    return node.operation(*args, **kwargs)
+                    return call_layer(node, *args, **kwargs)
                 return form(node.operation, *args, **kwargs)
             except Exception as error:
                 raise cannot_convert(node, error) from error
@@ -110,6 +110,13 @@ def frozen_function(
     with any_layer_names():
         concrete = function.get_concrete_function()
     return convert_to_constants.convert_variables_to_constants_v2(concrete)
+
+
+def call_layer(node: graph.Node, *args, **kwargs):
+    """Calls the layer as Keras does in `model(inputs, training=False)`."""
+    if "training" in kwargs:
+        kwargs["training"] = False
+    return node.operation(*args, **kwargs)
 
 
 @contextlib.contextmanager

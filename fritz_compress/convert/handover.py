@@ -54,10 +54,45 @@ def convertible(
     return traced
 
 
+def keras_outputs(model: keras.Model, samples: np.ndarray) -> np.ndarray:
+    """What Keras computes, one by one: in a batch TensorFlow rounds otherwise.
+
+    Args:
+        model: A model with one output, be it in a list or a dictionary.
+        samples: Inputs with a batch axis.
+
+    Raises:
+        ValueError: if a model of any size returns pictures a little larger
+            than those it takes, since it rounds their size up.
+    """
+    calls = [model(sample[None], training=False) for sample in samples]
+    outputs = np.concatenate(
+        [np.asarray(keras.tree.flatten(call)[0]) for call in calls]
+    )
+    _check_size(model, samples.shape, outputs.shape)
+    return outputs
+
+
+def _check_size(model, taken, returned):
+    if None not in model.inputs[0].shape[1:3]:
+        return
+    if any(len(shape) != 4 or shape[-1] != 3 for shape in (taken, returned)):
+        return
+    sizes = taken[1:3], returned[1:3]
+    if any(0 < after - before < 4 for before, after in zip(*sizes)):
+        raise ValueError(
+            "`image_size` must be a size that the model keeps. Received: "
+            f"image_size={sizes[0]}, for which model '{model.name}' returns "
+            f"pictures of (height, width) {sizes[1]}. Pass "
+            f"image_size={sizes[1]}."
+        )
+
+
 def hand_over(
     model: keras.Model,
     path: pathlib.Path,
     samples: np.ndarray,
+    expected: np.ndarray,
     write: Callable[[pathlib.Path], Iterable[LayerReport]],
     run: Callable[[pathlib.Path, np.ndarray], np.ndarray],
     label: str,
@@ -69,6 +104,7 @@ def hand_over(
         model: The model converted.
         path: Where the file goes.
         samples: Inputs to compare on, with a batch axis.
+        expected: What `keras_outputs` returns for them.
         write: Writes to the path given and reports on each layer.
         run: Output of the file at a path on inputs.
         label: What is written, for the error.
@@ -81,7 +117,7 @@ def hand_over(
     with files.whole_file(path) as unfinished:
         layers = tuple(write(unfinished))
         psnr, difference = check_agreement(
-            _keras_outputs(model, samples),
+            expected,
             run(unfinished, samples),
             label,
             min_psnr,
@@ -96,9 +132,3 @@ def hand_over(
         max_difference=difference,
         samples=len(samples),
     )
-
-
-def _keras_outputs(model, samples):
-    """Keras' outputs, one by one: in a batch TensorFlow rounds otherwise."""
-    outputs = [model(sample[None], training=False) for sample in samples]
-    return np.concatenate([np.asarray(output) for output in outputs])

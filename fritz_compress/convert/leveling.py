@@ -69,7 +69,7 @@ def _gains(traced, normalizations, samples):
     def call(node, *args, **kwargs):
         if node in variances:
             variances[node].append(np.var(args[0], axis=(1, 2)))
-        return node.operation(*args, **kwargs)
+        return export.call_layer(node, *args, **kwargs)
 
     for sample in samples:
         traced.run([tf.constant(sample[np.newaxis])], call)

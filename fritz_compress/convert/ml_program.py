@@ -40,15 +40,15 @@ def write_program(
     nbits: int | None = None,
     mode: str = "linear",
     image_size: tuple[int, int] | None = None,
+    image_input: bool | None = None,
+    image_output: bool | None = None,
     compute_precision: str = "float32",
     minimum_target: str | None = None,
     output_name: str = "output",
 ) -> tuple[LayerReport, ...]:
     """Writes a `.mlpackage` without checking what it computes.
 
-    A model that turns pictures of three channels into pictures gets a picture
-    as input and output (RGB, `[0, 255]`); any other model gets arrays in
-    Keras' shape with batch size 1.
+    Arrays have Keras' shape with batch size 1.
 
     Kernels of convolutions and dense layers get codes of `nbits` bits; all
     other weights stay in the precision of the arithmetic:
@@ -65,6 +65,10 @@ def write_program(
         nbits: 8, 6, 4, 2 or 1, 16 for float16, or `None`.
         mode: "linear" or "kmeans".
         image_size: `(height, width)` where the model leaves them open.
+        image_input: Whether the phone passes a picture (RGB, values in
+            `[0, 255]`) in place of an array. By default if the model turns
+            pictures of three channels into such pictures.
+        image_output: The same for what it gets back.
         compute_precision: "float32", or "float16", which halves the weights
             that are not compressed and runs on the Neural Engine.
         minimum_target: Oldest system that must run it, such as "iOS16". By
@@ -84,7 +88,8 @@ def write_program(
     with contextlib.ExitStack() as stack:
         # For the progress bars: notebooks have a standard error of their own.
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        program = _converted(graph, target, compute_precision, output_name)
+        features = _features(graph, output_name, image_input, image_output)
+        program = _converted(graph, target, compute_precision, *features)
         _discard_later(program, stack)
         if nbits is not None and nbits <= 8:
             program = compress_program(program, nbits, mode)
@@ -143,26 +148,46 @@ def _is_picture(tensor):
     return len(tensor.shape) == 4 and tensor.shape[-1] == 3
 
 
-def _converted(graph, target, precision, output_name):
+def _features(graph, output_name, image_input, image_output):
+    """What coremltools needs to know about the input and the output."""
     import coremltools as ct
 
     (source,), (result,) = graph.inputs, graph.output_tensors
     pictures = _is_picture(source) and _is_picture(result)
+    image_input = pictures if image_input is None else image_input
+    image_output = pictures if image_output is None else image_output
+    rgb = {"color_layout": ct.colorlayout.RGB}
     input_name = re.sub(r"\W", "_", graph.model.inputs[0].name)
-    if pictures:
-        rgb = {"color_layout": ct.colorlayout.RGB}
-        inputs = ct.ImageType(name=input_name, shape=source.shape, **rgb)
-        outputs = ct.ImageType(name=output_name, **rgb)
-    else:
-        inputs = ct.TensorType(name=input_name, shape=source.shape)
-        outputs = ct.TensorType(name=output_name)
+    arguments = {"name": input_name, "shape": source.shape}
+    return (
+        (
+            ct.ImageType(**arguments, **rgb)
+            if image_input
+            else ct.TensorType(**arguments)
+        ),
+        (
+            ct.ImageType(name=output_name, **rgb)
+            if image_output
+            else ct.TensorType(name=output_name)
+        ),
+    )
+
+
+def _converted(graph, target, precision, source, result):
+    import coremltools as ct
+
     try:
         return ct.convert(
-            _replayed(graph, input_name, output_name, pictures),
+            _replayed(
+                graph,
+                source.name,
+                result.name,
+                isinstance(result, ct.ImageType),
+            ),
             source="tensorflow",
             convert_to="mlprogram",
-            inputs=[inputs],
-            outputs=[outputs],
+            inputs=[source],
+            outputs=[result],
             minimum_deployment_target=target,
             compute_precision=getattr(ct.precision, precision.upper()),
             skip_model_load=True,
@@ -193,7 +218,7 @@ def _replayed(graph, input_name, output_name, channels_first):
         form = forms.get(type(node.operation))
         with tf.name_scope(SCOPE.format(numbers[node])):
             if form is None:
-                return node.operation(*args, **kwargs)
+                return export.call_layer(node, *args, **kwargs)
             return form(node.operation, *args, **kwargs)
 
     def replay(x):

@@ -10,7 +10,11 @@ import numpy as np
 from fritz_compress.convert import export, files, flatbuffer, leveling
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.handover import convertible, hand_over
+from fritz_compress.convert.handover import (
+    convertible,
+    hand_over,
+    keras_outputs,
+)
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.report import FOLDED, ConversionReport, LayerReport
 from fritz_compress.silence import silenced
@@ -90,6 +94,7 @@ def to_tflite(
     bits, default_psnr = _settings(quantization)
     traced = _traced(model, image_size)
     samples = sampling.samples_for(model, samples, image_size)
+    expected = keras_outputs(model, samples)
     data = _representative(
         representative_data, quantization, traced, model, image_size
     )
@@ -103,6 +108,7 @@ def to_tflite(
         model,
         path,
         samples,
+        expected,
         write,
         _outputs,
         f"TFLite {quantization or 'float32'} file of model '{model.name}'",

@@ -1,8 +1,10 @@
 """What holds for the files of every format."""
 
+import coremltools
 import keras
 import numpy as np
 import pytest
+from coremltools.proto import Model_pb2
 from helpers import distinct_weights
 from keras import layers
 
@@ -88,3 +90,82 @@ def test_the_report_has_a_single_layer(convert, layer):
     report = convert(model_of(layers.Flatten(), layer(**arguments, name="one")))
     assert list(rows_of(report)) == ["one"]
     assert report.layers[0].bytes > 0
+
+
+def feature_types(path):
+    if path.suffix == ".mlmodel":
+        spec = Model_pb2.Model.FromString(path.read_bytes())
+    else:
+        model = coremltools.models.MLModel(str(path), skip_model_load=True)
+        spec = model.get_spec()
+    ends = (*spec.description.input, *spec.description.output)
+    return [end.type.WhichOneof("Type") for end in ends]
+
+
+def unit_model():
+    """From pictures to numbers within [0, 1] of three channels."""
+    return model_of(
+        layers.Rescaling(1 / 255),
+        layers.Conv2D(3, 3, padding="same", activation="sigmoid"),
+    )
+
+
+@pytest.mark.parametrize("suffix", [".mlmodel", ".mlpackage"])
+def test_numbers_that_are_no_picture_stay_an_array(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    to_coreml(unit_model(), path, nbits=8)
+    assert feature_types(path) == ["imageType", "multiArrayType"]
+    to_coreml(unit_model(), path, nbits=8, image_output=True)
+    assert feature_types(path) == ["imageType", "imageType"]
+    to_coreml(unit_model(), path, samples=SAMPLES)
+    assert feature_types(path) == ["multiArrayType", "multiArrayType"]
+
+
+def test_only_three_channels_are_a_picture(tmp_path):
+    model = model_of(layers.Conv2D(4, 3))
+    with pytest.raises(ValueError, match=r"three channels.*\(2, 6, 6, 4\)"):
+        to_coreml(model, tmp_path / "net.mlmodel", image_output=True)
+
+
+@pytest.mark.parametrize("structure", [lambda x: {"b": x}, lambda x: [x]])
+def test_outputs_in_a_structure(convert, structure):
+    inputs = keras.Input((8, 8, 3))
+    outputs = layers.Conv2D(4, 1)(inputs)
+    assert convert(keras.Model(inputs, structure(outputs))).psnr > 60
+
+
+def test_layers_called_in_training_mode(convert):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3)(inputs)
+    x = layers.BatchNormalization()(x, training=True)
+    outputs = layers.Dropout(0.5)(x, training=True)
+    model = distinct_weights(keras.Model(inputs, outputs))
+    before = model.get_weights()
+    assert convert(model).psnr > 60
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def doubling(size, strides):
+    inputs = keras.Input((*size, 3))
+    x = layers.Conv2D(4, 3, strides, padding="same")(inputs)
+    x = layers.UpSampling2D(2)(x)
+    outputs = layers.Conv2D(3, 3, padding="same")(x)
+    return distinct_weights(keras.Model(inputs, outputs, name="net"))
+
+
+def test_a_size_that_the_model_rounds_up_is_refused(convert):
+    model = doubling((None, None), strides=2)
+    with pytest.raises(
+        ValueError,
+        match=r"image_size=\(7, 8\), for which model 'net' .* \(8, 8\). Pass "
+        r"image_size=\(8, 8\)",
+    ):
+        convert(model, image_size=(7, 8), samples=SAMPLES[:, :7])
+    assert not convert.path.exists()
+    assert convert(model, image_size=(8, 8)).psnr > 60
+
+
+def test_models_that_enlarge_pictures(convert):
+    model = doubling((None, None), strides=1)
+    assert convert(model, image_size=(8, 8)).psnr > 60
