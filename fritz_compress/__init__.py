@@ -27,7 +27,6 @@ _NOUNS = (
     "layers",
     "losses",
     "models",
-    "ops",
     "surgery",
     "training",
 )

@@ -25,11 +25,12 @@ class PixelLoss(keras.losses.Loss):
 
     Call arguments:
         y_true: The teacher's pictures, `(batch, height, width, 3)` in
-            `[0, 255]`.
+            `[0, 255]`, sides of at least 12 pixels.
         y_pred: The student's pictures, same shape.
 
     Raises:
-        ValueError: on construction if `texture_weight` is negative.
+        ValueError: on construction if `texture_weight` is negative; when
+            called with a texture term on smaller pictures.
 
     Example:
 
@@ -54,6 +55,7 @@ class PixelLoss(keras.losses.Loss):
         loss = _mean_absolute_error(y_true, y_pred)
         if not self.texture_weight:
             return loss
+        _check_sides(y_true.shape)
         texture = sum(
             _mean_absolute_error(
                 style.texture_energy(y_true, step, axis),
@@ -136,12 +138,12 @@ class PerceptualLoss(keras.losses.Loss):
         # As NumPy: constants of the training step on every backend.
         self.style_grams = [
             ops.convert_to_numpy(style.gram_matrix(features))
-            for features in extractor(style_image[None])
+            for features in self._features(style_image[None])
         ]
 
     def call(self, y_true, y_pred):
-        content = self.extractor(y_true)[self.content_layer]
-        features = self.extractor(y_pred)
+        content = self._features(y_true)[self.content_layer]
+        features = self._features(y_pred)
         loss = self.content_weight * ops.mean(
             ops.square(features[self.content_layer] - content), axis=(1, 2, 3)
         )
@@ -150,6 +152,22 @@ class PerceptualLoss(keras.losses.Loss):
             loss += self.style_weight * ops.sum(errors, axis=(1, 2))
         return loss + self.variation_weight * style.total_variation(y_pred)
 
+    def _features(self, pictures):
+        """A list even of one feature map, in single precision."""
+        features = keras.tree.flatten(self.extractor(pictures))
+        return [ops.cast(feature, "float32") for feature in features]
+
 
 def _mean_absolute_error(y_true, y_pred):
     return ops.mean(ops.abs(y_true - y_pred), axis=(1, 2, 3))
+
+
+def _check_sides(shape):
+    least = style.TEXTURE_WINDOW + max(style.TEXTURE_STEPS)
+    sides = tuple(shape[1:3])
+    if any(side is not None and side < least for side in sides):
+        raise ValueError(
+            f"The texture term needs pictures of at least {least}x{least} "
+            f"pixels. Received: {sides}. Use larger crops or "
+            "texture_weight=0."
+        )

@@ -96,6 +96,20 @@ def test_a_negative_weight_is_an_error():
         PixelLoss(texture_weight=-1)
 
 
+def test_pictures_too_small_for_texture_are_an_error():
+    small = pictures(0, size=11)
+    with pytest.raises(ValueError, match=r"at least 12x12.*\(11, 15\)"):
+        PixelLoss()(small, small)
+    assert float(PixelLoss(texture_weight=0)(small, small)) == 0
+
+
+def test_one_feature_map_is_enough():
+    inputs = keras.Input((None, None, 3))
+    extractor = keras.Model(inputs, [keras.layers.Rescaling(0.5)(inputs)])
+    loss = PerceptualLoss(extractor, pictures(2)[0] / 255, content_layer=0)
+    assert np.isfinite(float(loss(pictures(0) / 255, pictures(1) / 255)))
+
+
 @pytest.fixture(name="extractor", scope="module")
 def linear_features():
     """Two feature maps that NumPy can compute: halved and doubled pixels."""

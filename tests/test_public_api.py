@@ -4,16 +4,24 @@ import fritz_compress as fc
 
 TOP = """
     analysis callbacks channel_groups convert distillation graph layers losses
-    models ops profile remove_filters remove_pruned_filters surgery to_coreml
+    models profile remove_filters remove_pruned_filters surgery to_coreml
     to_tflite training
 """
 NOUNS = {
     "analysis": "Profile profile",
     "callbacks": "FilterPruning",
+    "convert": """
+        ConversionError ConversionReport LayerReport Runner Timing latency
+        load sample_pictures to_coreml to_tflite
+    """,
     "layers": "DeprocessStylizedImage InstanceNormalization",
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
         load_pretrained
+    """,
+    "surgery": """
+        ChannelGroup ChannelGroups LayerChange RemovalReport channel_groups
+        removal_report remove_filters remove_pruned_filters
     """,
     "training": "Photos distill read_photo train_perceptual warmup_cosine",
 }

@@ -32,17 +32,18 @@ def command(
     console.table(
         f"One picture, median of {runs} interleaved runs, "
         f"{threads} thread{'s' if threads > 1 else ''}",
-        ("file", "bytes", "ms", "times as fast as the slowest", "note"),
+        ("file", "bytes", "ms", "ratio", "note"),
         [
             (
-                path,
+                path.name,
                 f"{size_in_bytes(path):,}",
-                *_numbers(timing.milliseconds, max(timed)),
+                *_numbers(timing.milliseconds, max(timed, default=0)),
                 timing.note,
             )
             for path, timing in times.items()
         ],
     )
+    console.console.print("ratio: times as fast as the slowest file")
 
 
 def _numbers(milliseconds, slowest):

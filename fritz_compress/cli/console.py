@@ -29,7 +29,11 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
     """Prints a table, all columns but the first to the right."""
     grid = rich.table.Table(
-        title=title, title_justify="left", box=rich.box.SIMPLE_HEAD
+        title=title,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
     )
     for number, column in enumerate(columns):
         grid.add_column(

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except typer.TyperException as error:
-        _fail(error.format_message())
+        _fail(error.format_message() or "Name a command; see --help.")
     except (ValueError, OSError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):

@@ -36,8 +36,10 @@ def load_network(
 
 def load_runner(name: str) -> tuple[Callable, tuple[int, int] | None]:
     """Anything that stylizes, and the size of pictures it is made for."""
-    if name in PRETRAINED:
-        return load_network(name), None
+    if name in PRETRAINED or name.endswith(".h5"):
+        model = load_network(name)
+        size = tuple(model.input_shape[1:3])
+        return model, None if None in size else size
     runner = convert.load(name)
     return runner, runner.image_size
 

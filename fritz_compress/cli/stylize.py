@@ -58,6 +58,8 @@ def _targets(files, pictures, output):
                 "The output of one picture is a .png, .jpg or .webp file, or "
                 f"a folder. Received: '{output}'."
             )
+        if not output.parent.is_dir():
+            raise ValueError(f"No folder '{output.parent}' for '{output}'.")
         return {pictures: output}
     if output.is_file():
         raise ValueError(
@@ -65,4 +67,10 @@ def _targets(files, pictures, output):
             f"the file '{output}'."
         )
     output.mkdir(parents=True, exist_ok=True)
-    return {file: output / f"{file.stem}.png" for file in files}
+    stems = [file.stem for file in files]
+    return {
+        # a.jpg and a.png of one folder must not become one a.png.
+        file: output
+        / f"{file.stem if stems.count(file.stem) == 1 else file.name}.png"
+        for file in files
+    }

@@ -13,7 +13,8 @@ class InstanceNormalization(keras.layers.Layer):
 
     Unlike `keras.layers.GroupNormalization(groups=-1)` the layer never
     rewrites its own arguments, so it can be rebuilt on fewer channels. Only
-    channels-last inputs are supported.
+    channels-last inputs are supported. Half precision inputs are normalized
+    in float32, since variances of pixels exceed what float16 can hold.
 
     Args:
         epsilon: Added to the variance, inside the square root. Defaults to
@@ -55,19 +56,28 @@ class InstanceNormalization(keras.layers.Layer):
                 f"Received: input_shape={tuple(input_shape)}."
             )
         self.gamma = self.add_weight(
-            name="gamma", shape=(channels,), initializer="ones"
+            name="gamma",
+            shape=(channels,),
+            initializer="ones",
+            autocast=False,
         )
         self.beta = self.add_weight(
-            name="beta", shape=(channels,), initializer="zeros"
+            name="beta",
+            shape=(channels,),
+            initializer="zeros",
+            autocast=False,
         )
 
     def call(self, inputs):
         axes = tuple(range(1, len(inputs.shape) - 1))
-        mean, variance = ops.moments(inputs, axes, keepdims=True)
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        x = ops.cast(inputs, dtype)
+        mean, variance = ops.moments(x, axes, keepdims=True)
         # One scale and one offset per channel: this algebra is what Core ML's
         # converter recognizes as a single instance_norm operation.
         scale = ops.rsqrt(variance + self.epsilon) * self.gamma
-        return inputs * scale + (self.beta - mean * scale)
+        outputs = x * scale + (self.beta - mean * scale)
+        return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -5,6 +5,7 @@ and Super-Resolution", https://arxiv.org/abs/1603.08155, supplementary table
 1, with 'same' padding, instance normalization and nearest upsampling.
 """
 
+import operator
 import os
 
 import keras
@@ -140,10 +141,11 @@ class StyleTransferNetwork:
 
     @classmethod
     def _input(cls, image_size, input_tensor):
+        if image_size is not None:
+            image_size = _pair(image_size)
         if input_tensor is None:
-            inputs = keras.Input(
-                (*(image_size or (None, None)), 3), name="image"
-            )
+            size = image_size or (None, None)
+            inputs = keras.Input((*size, 3), name="image")
         elif keras.backend.is_keras_tensor(input_tensor):
             inputs = input_tensor
         else:
@@ -181,6 +183,17 @@ class SmallStyleTransferNetwork(StyleTransferNetwork):
 
     filters = (32, 32, 32)
     blocks = 3
+
+
+def _pair(image_size):
+    try:
+        height, width = map(operator.index, image_size)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`image_size` must be two whole numbers, (height, width). "
+            f"Received: {image_size!r}."
+        ) from error
+    return height, width
 
 
 def _check_input(shape, image_size):

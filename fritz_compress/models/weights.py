@@ -2,12 +2,25 @@
 
 import os
 import pathlib
+import zipfile
 
 import h5py
 import keras
 import numpy as np
 
 SUFFIXES = (".weights.h5", ".keras", ".h5", ".npz")
+
+# What NumPy, h5py and Keras raise on files that are damaged or other things.
+_BROKEN = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+)
 
 # Groups of an HDF5 file that do not hold weights of the model.
 _NOT_WEIGHTS = {"optimizer", "optimizer_weights", "seed_generator"}
@@ -40,9 +53,9 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
 
 def _from_archive(model, path):
     try:
-        with np.load(path) as archive:
+        with open(path, "rb") as file, np.load(file) as archive:
             stored = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, AttributeError) as error:
+    except _BROKEN as error:
         raise _unreadable(path, error) from error
     missing = [w.path for w in model.weights if w.path not in stored]
     extra = stored.keys() - {w.path for w in model.weights}
@@ -79,7 +92,7 @@ def _from_keras(model, path):
     trial = keras.models.clone_model(model)
     try:
         trial.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+    except _BROKEN as error:
         raise _mismatch(model, path, str(error)) from error
     return trial.get_weights()
 
@@ -91,7 +104,7 @@ def _stored_parameters(path):
             model = keras.saving.load_model(path, compile=False)
             return model.count_params()
         return _datasets(path)
-    except (ValueError, TypeError, OSError) as error:
+    except _BROKEN as error:
         raise _unreadable(path, error) from error
 
 

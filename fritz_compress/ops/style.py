@@ -3,6 +3,7 @@
 from keras import ops
 
 TEXTURE_STEPS = (1, 2, 4)  # pixels between the two ends of a difference
+TEXTURE_WINDOW = 8  # pixels on a side
 
 
 def gram_matrix(features):

@@ -5,13 +5,14 @@ import functools
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+CACHE_BYTES = 500_000_000  # Decoded photos kept in memory, at most.
 
 
 class Photos:
@@ -46,9 +47,14 @@ class Photos:
         self,
         folder: str | os.PathLike | None = None,
         skip_broken: bool = False,
-        exclude: tuple[str, ...] = (),
+        exclude: Sequence[str] = (),
         progress: Callable[[list], Iterable] = iter,
     ):
+        if isinstance(exclude, str):
+            raise ValueError(
+                "`exclude` must be a list of file names. Received: the string "
+                f"'{exclude}'. Pass ['{exclude}']."
+            )
         self.broken: list[pathlib.Path] = []
         if folder is None:
             sources = _installed_photos()
@@ -69,17 +75,20 @@ class Photos:
         self._index()
 
     def __add__(self, other: "Photos") -> "Photos":
-        """The photos of both; of two with one name the other's."""
+        """The photos of both; a name that both have gets a number."""
         both = copy.copy(self)
         both.broken = self.broken + other.broken
-        both._sources = self._sources | other._sources
+        both._sources = dict(self._sources)
+        for name, source in other._sources.items():
+            both._sources[_unused(name, both._sources)] = source
         both._index()
         return both
 
     def _index(self):
         self.names = tuple(self._sources)
-        # Decoded photos of the size of a screen: some 1 MB each.
-        self._decoded = functools.lru_cache(maxsize=256)(self._decode)
+        largest = max(map(_decoded_bytes, self._sources.values()))
+        count = max(1, CACHE_BYTES // largest)
+        self._decoded = functools.lru_cache(maxsize=count)(self._decode)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -134,7 +143,18 @@ class Photos:
 
         Returns: batches of shape `(batch_size, size, size, 3)`, float32
             values in `[0, 255]`.
+
+        Raises:
+            ValueError: if `size` or `batch_size` is below 1, or `seed` or
+                `first_batch` below 0.
         """
+        if size < 1 or batch_size < 1 or seed < 0 or first_batch < 0:
+            raise ValueError(
+                "Expected `size` and `batch_size` of at least 1, `seed` and "
+                f"`first_batch` of at least 0. Received: size={size}, "
+                f"batch_size={batch_size}, seed={seed}, "
+                f"first_batch={first_batch}."
+            )
 
         def load(index):
             pixels = tf.numpy_function(
@@ -151,21 +171,48 @@ class Photos:
 def read_photo(path: str | os.PathLike) -> Image.Image:
     """Decodes a picture file to RGB, turned upright as its camera says.
 
+    Gray pictures of 16 bits are scaled to 8; of an animation the first
+    picture is taken.
+
     Raises:
         ValueError: naming the file, if it is missing or can not be decoded.
     """
-    from PIL import ImageOps
-
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return _rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise ValueError(f"No picture file at '{path}'.") from error
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, ValueError, *_PILLOW_ERRORS) as error:
         raise ValueError(
             f"'{path}' is not a picture that can be decoded: {error}. Remove "
             "it, or skip broken files."
         ) from error
+
+
+_PILLOW_ERRORS = (UnidentifiedImageError, Image.DecompressionBombError)
+
+
+def _rgb(image):
+    if image.mode.startswith("I"):  # Pillow would clip 16 bits to white.
+        values = np.asarray(image).astype("uint32") // 257
+        image = Image.fromarray(values.clip(0, 255).astype("uint8"))
+    return image.convert("RGB")
+
+
+def _unused(name, names):
+    path, number = pathlib.PurePath(name), 1
+    while name in names:
+        number += 1
+        name = str(path.with_stem(f"{path.stem} ({number})"))
+    return name
+
+
+def _decoded_bytes(source):
+    """3 bytes per pixel; installed photos are small."""
+    if callable(source):
+        return 3_000_000
+    with Image.open(source) as image:
+        return 3 * image.width * image.height
 
 
 def _files(folder):
@@ -175,7 +222,7 @@ def _files(folder):
     return {
         str(path.relative_to(folder)): path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in SUFFIXES and path.is_file()
     }
 
 

@@ -1,9 +1,9 @@
 """Recipes around `model.fit` that any callback can join."""
 
-import json
+import contextlib
+import functools
 import math
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 
 from fritz_compress.distillation import pixel_distiller
 from fritz_compress.losses import PerceptualLoss
+from fritz_compress.training.backup import EpochBackup
 from fritz_compress.training.photos import Photos
 
 STEPS_PER_EPOCH = 100  # A killed training loses at most this many steps.
@@ -35,7 +36,7 @@ def distill(
     decay to 0, on random crops, with `losses.PixelLoss`.
 
     Args:
-        teacher: Model from photos to pictures; frozen.
+        teacher: Model from photos to pictures; frozen while this runs.
         student: Model to train, of the same input and output shape.
         photos: Photos to cut crops from.
         steps: Optimizer steps in all, rounded up to whole epochs of at most
@@ -52,14 +53,18 @@ def distill(
         callbacks: More callbacks, such as `callbacks.FilterPruning`.
 
     Returns: the history of `fit`.
+
+    Raises:
+        ValueError: for a number out of range, a student without trainable
+            weights, one of other shapes than the teacher, or a `backup_dir`
+            of another training.
     """
+    _check(student, steps, crop_size)
     optimizer = keras.optimizers.Adam(warmup_cosine(learning_rate, steps))
-    distiller = pixel_distiller(teacher, student, optimizer, texture_weight)
-
-    def batches(first_batch):
-        return photos.batches(crop_size, batch_size, seed, first_batch)
-
-    return _fit(distiller, batches, steps, backup_dir, callbacks)
+    batches = functools.partial(photos.batches, crop_size, batch_size, seed)
+    with _frozen(teacher):
+        distiller = pixel_distiller(teacher, student, optimizer, texture_weight)
+        return _fit(distiller, batches, steps, backup_dir, callbacks)
 
 
 def train_perceptual(
@@ -82,10 +87,11 @@ def train_perceptual(
 
     Adam with warm-up and cosine decay on random crops, with
     `losses.PerceptualLoss`. From random weights it takes some 10,000 steps; a
-    network that was distilled first needs some hundreds.
+    network that was distilled first needs some hundreds. How `model` was
+    compiled does not matter and is left as it is.
 
     Args:
-        model: Model from photos to pictures.
+        model: Model from photos to pictures, with a graph.
         extractor: Frozen features, `models.VGG16Features.build(...)`.
         style_image: `(height, width, 3)` in `[0, 255]`. Its strokes are
             learned at the size they have in these pixels.
@@ -95,7 +101,11 @@ def train_perceptual(
             `losses.PerceptualLoss`.
 
     Returns: the history of `fit`.
+
+    Raises:
+        ValueError: as `distill`, and as `losses.PerceptualLoss`.
     """
+    _check(model, steps, crop_size)
     loss = PerceptualLoss(
         extractor,
         style_image,
@@ -104,13 +114,16 @@ def train_perceptual(
         variation_weight=variation_weight,
     )
     optimizer = keras.optimizers.Adam(warmup_cosine(learning_rate, steps))
-    model.compile(optimizer=optimizer, loss=loss)
+    # A model of the same layers: a user's model does not end up compiled
+    # with a loss that holds a network and cannot be saved.
+    painter = keras.Model(model.input, model.output, name=model.name)
+    painter.compile(optimizer=optimizer, loss=loss)
 
     def batches(first_batch):
         crops = photos.batches(crop_size, batch_size, seed, first_batch)
         return crops.map(lambda photo: (photo, photo))
 
-    return _fit(model, batches, steps, backup_dir, callbacks)
+    return _fit(painter, batches, steps, backup_dir, callbacks)
 
 
 def warmup_cosine(
@@ -131,6 +144,40 @@ def warmup_cosine(
     )
 
 
+@contextlib.contextmanager
+def _frozen(teacher):
+    """Undoes what `Distiller` does to the layers of its teacher."""
+    flags = [(layer, layer.trainable) for layer in _with_layers(teacher)]
+    try:
+        yield
+    finally:
+        for layer, trainable in flags:  # outer ones first: they set inner ones
+            layer.trainable = trainable
+
+
+def _with_layers(layer):
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _with_layers(inner)
+
+
+def _check(model, steps, crop_size):
+    if steps < 1:
+        raise ValueError(
+            f"`steps` must be at least 1. Received: steps={steps}."
+        )
+    if crop_size < 16 or crop_size % 4:
+        raise ValueError(
+            "`crop_size` must be a multiple of 4 and at least 16. Received: "
+            f"crop_size={crop_size}."
+        )
+    if not model.trainable_weights:
+        raise ValueError(
+            f"Model '{model.name}' has no trainable weights. Set "
+            "`model.trainable = True` if it was frozen."
+        )
+
+
 def _fit(
     model: keras.Model,
     batches: Callable,
@@ -138,36 +185,20 @@ def _fit(
     backup_dir: str | os.PathLike | None,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> keras.callbacks.History:
-    if steps < 1:
-        raise ValueError(
-            f"`steps` must be at least 1. Received: steps={steps}."
-        )
     epochs = math.ceil(steps / STEPS_PER_EPOCH)
     steps_per_epoch = math.ceil(steps / epochs)
-    callbacks = list(callbacks)
-    first_epoch = 0
+    callbacks, first_epoch = list(callbacks), 0
     if backup_dir is not None:
-        # First in the list: the others find the restored weights.
-        callbacks.insert(
-            0,
-            keras.callbacks.BackupAndRestore(
-                os.fspath(backup_dir), double_checkpoint=True
-            ),
-        )
-        first_epoch = _epochs_done(backup_dir)
+        backup = EpochBackup(backup_dir, steps_per_epoch)
+        first_epoch = backup.restore(model)
+        # Last in the list: it keeps what the others made of the epoch.
+        callbacks.append(backup)
     return model.fit(
         batches(first_epoch * steps_per_epoch),
+        initial_epoch=first_epoch,
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         callbacks=callbacks,
         shuffle=False,
         verbose=0,
     )
-
-
-def _epochs_done(backup_dir) -> int:
-    """What `BackupAndRestore` will find, to start the crops there, too."""
-    metadata = pathlib.Path(backup_dir) / "training_metadata.json"
-    if not metadata.is_file():
-        return 0
-    return json.loads(metadata.read_text())["epoch"]

@@ -80,6 +80,23 @@ def test_a_folder_is_stylized_side_by_side(network, photos, tmp_path, capsys):
     assert "2 written" in capsys.readouterr().out
 
 
+def test_pictures_that_differ_in_their_ending_stay_two(
+    network, photos, tmp_path
+):
+    with Image.open(photos / "0.png") as picture:
+        picture.save(photos / "0.jpg")
+    assert run("stylize", network, photos, tmp_path / "out") == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["0.jpg.png", "0.png.png", "1.png"]
+
+
+def test_core_ml_files_alone_are_not_timed(network, tmp_path, capsys):
+    file = tmp_path / "a.mlmodel"
+    run("convert", network, file, "--size", "32x32")
+    assert run("benchmark", file) == 0
+    assert "needs Apple's runtime" in capsys.readouterr().out
+
+
 def test_a_network_is_converted_and_the_file_stylizes(
     network, photos, tmp_path, capsys
 ):
@@ -143,6 +160,7 @@ WRONG = [
     ("stylize {network} {photos}/0.png out.pdf", "is a .png, .jpg or .webp"),
     ("stylize {network} {photos} {photos}/0.png", "must be one"),
     ("stylize {network} {tmp} {tmp}", "No picture in"),
+    ("stylize {network} {photos}/0.png {tmp}/no/o.png", "No folder"),
     ("convert {network} a.onnx", "ends with .tflite or .mlmodel or .mlpack"),
     ("convert {network} {tmp}/a.tflite --nbits 8", "--nbits, --mode.*Core ML"),
     ("convert {network} {tmp}/a.mlmodel --quantization int8", "for .tflite"),

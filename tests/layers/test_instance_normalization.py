@@ -57,9 +57,11 @@ def test_half_precision_is_close_to_single():
     half = InstanceNormalization(dtype="mixed_float16")
     half.build((None, 8, 8, 3))
     half.set_weights(layer.get_weights())
-    x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
+    # Variances of pixels after a convolution: beyond the range of float16.
+    x = np.random.default_rng(0).normal(0, 1500, size=(1, 8, 8, 3))
+    x = x.astype("float16").astype("float32")
     assert keras.backend.standardize_dtype(half(x).dtype) == "float16"
-    np.testing.assert_allclose(half(x), model(x), atol=1e-2)
+    np.testing.assert_allclose(half(x), model(x), atol=2e-3)
 
 
 def test_one_step_of_fit_moves_every_weight():

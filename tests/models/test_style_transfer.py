@@ -91,9 +91,13 @@ def test_an_input_tensor_is_built_on():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"alpha": 0.01}, r"alpha=0.01, .*int\(0.01 \* 32\) = 0.*>= 0.03125"),
+        ({"alpha": 0.01}, r"alpha=0.01, .*int\(0.01 \* 32\) = 0.*alpha=1/32"),
         ({"alpha": 0}, "must be positive. Received: alpha=0"),
         ({"alpha": float("nan")}, "must be positive"),
+        ({"alpha": float("inf")}, "must be positive"),
+        ({"alpha": "0.3"}, "Received: alpha='0.3'"),
+        ({"image_size": 256}, "two whole numbers.*Received: 256"),
+        ({"image_size": (8.5, 8)}, "two whole numbers"),
         ({"image_size": (10, 12)}, r"multiples of 4.*Received: \(10, 12\)"),
         ({"image_size": (0, 4)}, "multiples of 4"),
         (

@@ -103,6 +103,17 @@ def test_a_file_of_something_else_is_an_error(tmp_path, file):
         load_weights(network(), tmp_path / file)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("kept", [0, 0.3, 0.9])
+def test_a_torn_file_is_named(tmp_path, file, kept):
+    save(network(), tmp_path / file)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ValueError, match=file):
+        load_weights(network(), tmp_path / file)
+
+
 def test_other_keras_models_can_be_loaded_too(tmp_path):
     def dense():
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])

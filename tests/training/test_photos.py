@@ -87,6 +87,34 @@ def test_gray_and_transparent_pictures_become_rgb(tmp_path):
     assert batch(Photos(tmp_path), 0).shape == (3, 16, 16, 3)
 
 
+def test_sixteen_bits_of_gray_are_scaled_and_not_clipped(tmp_path):
+    ramp = np.linspace(0, 65535, 256).astype("uint16").reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    pixels = np.asarray(read_photo(tmp_path / "ramp.png"))[..., 0].ravel()
+    assert np.abs(pixels.astype(int) - np.arange(256)).max() <= 1
+
+
+def test_a_picture_too_large_to_be_one_is_named(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ValueError, match="a.png' is not a picture"):
+        Photos(folder)
+
+
+def test_a_folder_named_like_a_photo_is_a_folder(folder):
+    (folder / "album.jpg").mkdir()
+    write_photo(folder / "album.jpg" / "e.png", 9)
+    assert len(Photos(folder)) == 5
+
+
+def test_large_photos_are_not_all_kept_in_memory(folder, monkeypatch):
+    monkeypatch.setattr("fritz_compress.training.photos.CACHE_BYTES", 12_000)
+    photos = Photos(folder)  # of 48 * 40 * 3 = 5,760 bytes each
+    first = photos[0]
+    assert photos[0] is first
+    assert [photos[i].size for i in range(4)] == [(48, 40)] * 4
+    assert photos[0] is not first
+
+
 def test_a_camera_held_upright_gives_an_upright_photo(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
@@ -126,6 +154,22 @@ def test_no_photos_is_an_error(tmp_path, prepare, message):
         Photos(prepare(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"size": 0}, {"batch_size": 0}, {"seed": -1}, {"first_batch": -1}],
+    ids=str,
+)
+def test_batches_check_their_arguments(folder, arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        Photos(folder).batches(**{"size": 8, "batch_size": 1, **arguments})
+
+
+def test_one_name_is_not_a_list_of_names(folder):
+    with pytest.raises(ValueError, match=r"Pass \['china'\]"):
+        Photos(folder, exclude="china")
+
+
 def test_the_installed_photos_leave_out_what_is_judged():
     photos = Photos()
     assert len(photos) == 6
@@ -137,6 +181,12 @@ def test_two_collections_can_be_joined(folder):
     both = Photos(folder) + Photos()
     assert len(both) == 10
     assert both[len(both) - 1].mode == "RGB"
+
+
+def test_joined_photos_of_one_name_are_both_kept(folder):
+    both = Photos(folder) + Photos(folder)
+    assert len(both) == 8
+    assert both.names[4] == "a (2).png"
 
 
 def test_a_progress_bar_sees_every_file(folder):

@@ -11,7 +11,8 @@ import pytest
 from keras import ops
 from PIL import Image
 
-from fritz_compress.models import SmallStyleTransferNetwork, VGG16Features
+from fritz_compress.losses import PerceptualLoss
+from fritz_compress.models import SmallStyleTransferNetwork
 from fritz_compress.training import (
     Photos,
     distill,
@@ -113,7 +114,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     whole, torn = tiny_network(1), tiny_network(1)
     learn(whole, photos)
     with pytest.raises(KeyboardInterrupt):
-        learn(torn, photos, backup_dir=tmp_path / "b", callbacks=[Stop(1)])
+        learn(torn, photos, backup_dir=tmp_path / "b", callbacks=[Stop(2)])
     fresh = tiny_network(2)
     history = learn(fresh, photos, backup_dir=tmp_path / "b")
     assert history.epoch == [2]
@@ -131,25 +132,128 @@ def test_other_callbacks_join_in(photos):
     assert seen == [0, 1, 2]
 
 
-def test_perceptual_training_lowers_its_loss(photos):
-    extractor = VGG16Features.build(weights=None)
+def test_a_kill_while_the_backup_is_written_leaves_the_one_before(
+    photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recipes, "STEPS_PER_EPOCH", 4)
+    save = keras.Model.save_weights
+
+    def torn_save(model, path):
+        if int(model.optimizer.iterations) == 8:
+            pathlib.Path(path).write_bytes(b"half a fi")
+            raise KeyboardInterrupt
+        save(model, path)
+
+    whole, fresh = tiny_network(1), tiny_network(2)
+    learn(whole, photos)
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save_weights", torn_save)
+        with pytest.raises(KeyboardInterrupt):
+            learn(tiny_network(1), photos, backup_dir=tmp_path / "b")
+    assert [p.name for p in (tmp_path / "b").iterdir()] == ["latest.weights.h5"]
+    assert learn(fresh, photos, backup_dir=tmp_path / "b").epoch == [1, 2]
+    for expected, received in zip(whole.get_weights(), fresh.get_weights()):
+        np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_backup_of_another_training_is_refused(
+    photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recipes, "STEPS_PER_EPOCH", 4)
+    with pytest.raises(KeyboardInterrupt):
+        learn(tiny_network(1), photos, backup_dir=tmp_path, callbacks=[Stop(1)])
+    other = SmallStyleTransferNetwork.build(None, alpha=0.2)
+    with pytest.raises(ValueError, match="backup of another training"):
+        learn(other, photos, backup_dir=tmp_path)
+
+
+def test_a_teacher_can_learn_again_afterwards(photos):
+    teacher, student = tiny_network(0), tiny_network(1)
+    teacher.layers[1].trainable = False
+    distill(teacher, student, photos, 1, crop_size=16)
+    assert teacher.trainable and not teacher.layers[1].trainable
+    assert all(layer.trainable for layer in teacher.layers[2:])
+
+
+@pytest.fixture(name="extractor", scope="module")
+def small_features():
+    """Random features that see edges, in place of VGG16."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    features = []
+    for filters in (4, 8, 8):
+        x = keras.layers.Conv2D(filters, 3, activation="relu")(x)
+        features.append(x)
+    model = keras.Model(inputs, features)
+    model.trainable = False
+    return model
+
+
+def paint(model, photos, extractor, **arguments):
     painting = np.random.default_rng(9).uniform(0, 255, (32, 32, 3))
-    history = train_perceptual(
-        tiny_network(1),
+    return train_perceptual(
+        model,
         extractor,
         painting,
         photos,
-        steps=6,
-        crop_size=32,
-        batch_size=1,
-        learning_rate=1e-2,
+        crop_size=16,
+        **{"steps": 60, "learning_rate": 1e-2, **arguments},
     )
-    assert np.isfinite(history.history["loss"]).all()
 
 
-def test_no_steps_is_an_error(photos):
-    with pytest.raises(ValueError, match="at least 1. Received: steps=0"):
-        learn(tiny_network(1), photos, steps=0)
+@pytest.mark.parametrize("weight", ["content", "style", "variation"])
+def test_each_weight_of_perceptual_training_lowers_its_loss(
+    photos, extractor, weight
+):
+    weights = dict.fromkeys(
+        ("content_weight", "style_weight", "variation_weight"), 0.0
+    )
+    weights[f"{weight}_weight"] = 1.0
+    painting = np.random.default_rng(9).uniform(0, 255, (32, 32, 3))
+    loss = PerceptualLoss(extractor, painting, **weights)
+    crops = next(iter(photos.batches(16, 8, seed=5))).numpy()
+    model = tiny_network(1)
+    before = float(loss(crops, model(crops)))
+    paint(model, photos, extractor, **weights)
+    assert 0 <= float(loss(crops, model(crops))) < 0.8 * before
+
+
+def test_the_users_model_is_not_compiled_by_training(
+    photos, extractor, tmp_path
+):
+    model = tiny_network(1)
+    model.compile("sgd", "mae")
+    paint(model, photos, extractor, steps=2)
+    assert model.loss == "mae"
+    model.save(tmp_path / "trained.keras")
+    again = keras.saving.load_model(tmp_path / "trained.keras")
+    np.testing.assert_array_equal(
+        again.get_weights()[0], model.get_weights()[0]
+    )
+
+
+def frozen_network():
+    model = tiny_network(1)
+    model.trainable = False
+    return model
+
+
+@pytest.mark.parametrize(
+    "student, arguments, message",
+    [
+        (tiny_network, {"steps": 0}, "at least 1. Received: steps=0"),
+        (tiny_network, {"crop_size": 18}, "multiple of 4.*crop_size=18"),
+        (tiny_network, {"crop_size": 8}, "at least 16.*crop_size=8"),
+        (tiny_network, {"seed": -1}, "seed=-1"),
+        (tiny_network, {"batch_size": 0}, "batch_size=0"),
+        (lambda seed: frozen_network(), {}, "has no trainable weights"),
+    ],
+)
+def test_bad_arguments_are_errors(photos, student, arguments, message):
+    arguments = {"steps": 1, "crop_size": 16, **arguments}
+    with pytest.raises(ValueError, match=message):
+        distill(tiny_network(0), student(1), photos, **arguments)
 
 
 KILLED = """
@@ -173,7 +277,7 @@ def test_sigkill_in_the_middle_changes_nothing(photos, tmp_path):
     environment = {**os.environ, "PYTHONPATH": path}
     target = str(tmp_path / "torn.weights.h5")
     with subprocess.Popen([*run, target], env=environment) as process:
-        while not (tmp_path / "backup" / "training_metadata.json").exists():
+        while not (tmp_path / "backup" / "latest.weights.h5").exists():
             time.sleep(0.05)
             assert process.poll() is None
         time.sleep(0.5)
