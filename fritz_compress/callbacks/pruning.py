@@ -61,7 +61,7 @@ class FilterPruning(keras.callbacks.Callback):
     Raises:
         ValueError: on construction for a value out of range; on train begin
             for an unknown name in `ignored_layers`, or if no group can be
-            pruned.
+            pruned; whenever filters are chosen, if a weight is NaN.
 
     Warns: at the end of training if `end_step` was not reached, if nothing
         was pruned, or at its start if it begins after `end_step`, so that

@@ -15,7 +15,11 @@ def l1(group: ChannelGroup) -> np.ndarray:
 
     Returns: one score per channel of the group. A layer of zeros adds
         nothing; a channel scores 0 only if all its filters are zero.
+
+    Raises:
+        ValueError: if a weight is NaN.
     """
+    group.check_numbers()
     scores = np.zeros(group.channels)
     for share in group.shares:
         if not share.is_kernel:

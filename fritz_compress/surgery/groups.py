@@ -81,6 +81,17 @@ class ChannelGroup:
             zeroed[share.channels[used & (share.channels >= 0)]] = False
         return zeroed
 
+    def check_numbers(self) -> None:
+        """Raises a ValueError if a share holds NaN, which no rank orders."""
+        for share in self.shares:
+            if np.isnan(keras.ops.convert_to_numpy(share.weight)).any():
+                raise ValueError(
+                    "Weights must be numbers, to tell which filters matter. "
+                    f"Received: NaN in '{share.weight.name}' of layer "
+                    f"'{share.layer}'. Go back to weights from before "
+                    "training diverged, and lower the learning rate."
+                )
+
     def __str__(self):
         members = ", ".join(self.producers)
         if self.followers:

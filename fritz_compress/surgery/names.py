@@ -30,8 +30,15 @@ def find_layer(model: keras.Model, name: str) -> keras.Operation:
     """The layer of a name as given by `name_layers`.
 
     Raises:
+        TypeError: if it is not a string.
         ValueError: if there is none, with the nearest name.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            "Layers must be given by their name. Received: "
+            f"{type(name).__name__} '{getattr(name, 'name', name)}'. Pass the "
+            "string, such as `layer.name`."
+        )
     by_name = {found: layer for layer, found in name_layers(model).items()}
     if name in by_name:
         return by_name[name]

@@ -34,6 +34,7 @@ def remove_filters(
         carried over.
 
     Raises:
+        TypeError: for a layer that is not given by its name.
         ValueError: for an unknown layer, an index out of range, a layer whose
             channels must stay (the message says why), or if a layer would
             lose all its channels.
@@ -68,7 +69,8 @@ def remove_pruned_filters(model: keras.Model, round_to: int = 1) -> keras.Model:
     Returns: a model as `remove_filters` does; an equal one if nothing is zero.
 
     Raises:
-        ValueError: if `round_to` is below 1, or the model has no graph.
+        ValueError: if `round_to` is below 1, the model has no graph, or a
+            weight of a group that may shrink is NaN.
     """
     if round_to < 1:
         raise ValueError(
@@ -79,6 +81,7 @@ def remove_pruned_filters(model: keras.Model, round_to: int = 1) -> keras.Model:
     for group in groups_of(flow):
         if not group.keeps_zero:
             continue
+        group.check_numbers()
         zeroed = np.flatnonzero(group.zeroed)
         kept = kept_channels(
             group.channels, group.channels - len(zeroed), round_to

@@ -416,6 +416,14 @@ def test_unknown_ignored_layer():
         fit(build(), FilterPruning(0.5, ignored_layers=["steem"]))
 
 
+def test_filters_that_are_no_numbers_cannot_be_chosen():
+    model = build()
+    kernel = model.get_layer("first").kernel
+    kernel.assign(keras.ops.full(kernel.shape, float("nan")))
+    with pytest.raises(ValueError, match="NaN in 'kernel' of layer '"):
+        fit(model, FilterPruning(0.5, end_step=2, frequency=1))
+
+
 def test_model_without_filters_to_prune():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="only")])
     model.compile("sgd", "mse", jit_compile=JIT)

@@ -85,6 +85,20 @@ def test_models_without_a_graph_are_refused():
             surgery.remove_filters(model, {})
 
 
+def test_a_layer_instead_of_its_name():
+    model = build()
+    with pytest.raises(TypeError, match="Conv2D 'first'. Pass the string"):
+        surgery.remove_filters(model, {model.get_layer("first"): [0]})
+
+
+def test_weights_that_are_no_numbers():
+    model = build()
+    kernel = model.get_layer("second").kernel
+    kernel.assign(keras.ops.full(kernel.shape, float("nan")))
+    with pytest.raises(ValueError, match="NaN in 'kernel' of layer 'second'"):
+        surgery.remove_pruned_filters(model)
+
+
 def test_round_to_is_checked():
     with pytest.raises(ValueError, match="at least 1. Received: round_to=0"):
         surgery.remove_pruned_filters(build(), round_to=0)
