@@ -7,6 +7,7 @@ from helpers import distinct_weights
 from keras import layers
 from removal_oracle import assert_exact
 
+from fritz_compress import surgery
 from fritz_compress.layers import InstanceNormalization
 
 
@@ -264,6 +265,21 @@ def test_concatenation():
         {"left": [1], "right": [0, 4]},
         {"consumer": (2, [1, 10, 4, 8])},
     )
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_the_size_of_the_image_costs_nothing(axis):
+    """Numbering the pixels of these would take ten gigabytes."""
+    inputs = keras.Input((10_000, 10_000, 1))
+    left = layers.Conv2D(4, 1, name="left")(inputs)
+    right = layers.Conv2D(4, 1, name="right")(inputs)
+    x = layers.Permute((2, 1, 3))(left)
+    x = layers.Concatenate(axis=axis)([x, right])
+    model = keras.Model(inputs, layers.Conv2D(2, 1, name="consumer")(x))
+    groups = surgery.channel_groups(model)
+    found = [tuple(group.producers) for group in groups]
+    apart = [("left",), ("right",), ("consumer",)]
+    assert found == (apart if axis == -1 else [("left", "right"), apart[2]])
 
 
 def test_concatenation_with_the_input():

@@ -58,11 +58,14 @@ def _enumerate(call):
         position numbers in its own shape.
     """
     labels, revived, places, start = [], [], {}, 0
+    alike = _axes_alike(call)
     for index, tensor in enumerate(call.node.inputs):
         if tensor in places:
             continue
         batch, *sizes = tensor.shape
-        shape = (batch or 1, *(size or _ANY_SIZE for size in sizes))
+        shape = [batch or 1, *(size or _ANY_SIZE for size in sizes)]
+        for axis in alike:
+            shape[axis] = 1
         value = call.input(index)
         labels.append(np.broadcast_to(value.labels, shape).ravel())
         revived.append(np.broadcast_to(value.revived, shape).ravel())
@@ -70,6 +73,22 @@ def _enumerate(call):
         places[tensor] = numbers.reshape(shape)
         start += numbers.size
     return np.concatenate(labels), np.concatenate(revived), places
+
+
+def _axes_alike(call):
+    """Axes on which one position can stand for all.
+
+    No labels vary along them, and the operation does not mix positions along
+    them with others. Without this a large image would be numbered by pixel.
+    """
+    operation, inputs = call.operation, call.node.inputs
+    if not isinstance(operation, (layers.Concatenate, layers.Permute)):
+        return []
+    shapes = [call.input(i).labels.shape for i in range(len(inputs))]
+    sizes = np.max(shapes, axis=0)
+    if isinstance(operation, layers.Concatenate):
+        sizes[operation.axis] = 0
+    return np.flatnonzero(sizes == 1)
 
 
 def _rectangular(call, tensor, value):
