@@ -96,6 +96,13 @@ def test_both_backends_can_run_what_is_not_conversion(path):
     assert "tensorflow" not in {m.split(".")[0] for m in imported(path)}
 
 
+@pytest.mark.parametrize("path", FILES, ids=identify)
+def test_the_inside_of_keras_is_left_alone(path):
+    assert not any(module.startswith("keras.src") for module in imported(path))
+    if part(path) != "graph":
+        assert "_run_through_graph" not in path.read_text()
+
+
 @pytest.mark.slow
 def test_importing_the_package_is_free_of_side_effects():
     code = """
