@@ -43,11 +43,8 @@ def stylize(
         padding = [(0, -side % MULTIPLE) for side in (height, width)]
         padded = np.pad(picture, [*padding, (0, 0)], mode="symmetric")
         return _run(network, padded)[:height, :width]
-    if tuple(image_size) == (height, width):
-        return _run(network, picture)
-    return _resized(
-        _run(network, _resized(picture, image_size)), (height, width)
-    )
+    result = _run(network, _resized(picture, image_size))
+    return _resized(result, (height, width))
 
 
 def side_by_side(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
@@ -73,6 +70,8 @@ def _run(network, picture):
 
 
 def _resized(picture, size):
+    if picture.shape[:2] == tuple(size):
+        return picture
     image = Image.fromarray(to_pixels(picture))
     return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC))
 
