@@ -149,16 +149,41 @@ def nodes_in(name: str) -> list[int]:
     return [int(i) for i in re.findall(_SCOPE.format(r"(\d+)/"), name)]
 
 
+def blamed_node(
+    traced: graph.Graph,
+    function: tf.types.experimental.ConcreteFunction,
+    message: str,
+) -> graph.Node | None:
+    """The node that an error of the converter is about, if it tells.
+
+    Told from the name of an operation, or else from its kind.
+
+    Args:
+        traced: The graph converted.
+        function: What `frozen_function` made of it.
+        message: Text of the error.
+    """
+    numbers = nodes_in(message)
+    found = re.findall(r"'tf\.(\w+)' op|op: '(\w+)'", message)
+    kinds = {"".join(kind).replace("_", "").lower() for kind in found}
+    for operation in function.graph.get_operations():
+        if operation.type.lower() in kinds:
+            numbers += nodes_in(operation.name)
+    return traced.nodes[numbers[0]] if numbers else None
+
+
 def cannot_convert(node: graph.Node, error: Exception) -> ConversionError:
     """The error that names the layer that could not be written."""
     return ConversionError(
         f"Layer '{node.operation.name}' ({node.kind}) cannot be written to a "
-        f"TFLite file: {_reason(str(error))} Replace the layer by ones of "
+        f"TFLite file: {reason_of(error)} Replace the layer by ones of "
         "simpler operations."
     )
 
 
-def _reason(message):
+def reason_of(error: Exception) -> str:
+    """The one line that tells why, of the many that TensorFlow writes."""
+    message = str(error)
     unknown = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", message)))
     if unknown:
         return f"TFLite has no operation for {', '.join(unknown)}."

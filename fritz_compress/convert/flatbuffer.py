@@ -81,13 +81,15 @@ def quantize_convolutions(model: Any) -> None:
     """
     schema = _schema()
     for operator, part in _operators(model):
-        code = model.operatorCodes[operator.opcodeIndex]
-        if code.builtinCode != schema.BuiltinOperator.CONV_2D:
+        if not _is_convolution(model, operator):
             continue
         inputs, kernel = (part.tensors[i] for i in operator.inputs[:2])
         values = _values(model, kernel)
         grouped = inputs.shape[-1] != kernel.shape[-1]
-        if values is None or grouped or len(_readers(part, kernel)) > 1:
+        readers = _readers(part, kernel)  # Several for a shared layer.
+        if values is None or grouped:
+            continue
+        if not all(_is_convolution(model, reader) for reader in readers):
             continue
         codes, scales = _symmetric(values.reshape(kernel.shape))
         kernel.type = schema.TensorType.INT8
@@ -96,8 +98,15 @@ def quantize_convolutions(model: Any) -> None:
         )
         model.buffers.append(schema.BufferT(data=codes.view("uint8").ravel()))
         kernel.buffer = len(model.buffers) - 1
-        # Version 5 introduced one scale per channel beside float inputs.
-        code.version = max(code.version, 5)
+        for reader in readers:
+            code = model.operatorCodes[reader.opcodeIndex]
+            # It introduced one scale per channel beside float inputs.
+            code.version = max(code.version, 5)
+
+
+def _is_convolution(model, operator):
+    code = model.operatorCodes[operator.opcodeIndex].builtinCode
+    return code == _schema().BuiltinOperator.CONV_2D
 
 
 def constants_of_nodes(

@@ -28,7 +28,8 @@ def convertible(
 
     Raises:
         ValueError: if Keras does not run on TensorFlow, the model has no
-            graph or several outputs, or a layer computes in half precision.
+            graph or several outputs, or a layer computes in half precision
+            or has weights that are not finite.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -51,7 +52,21 @@ def convertible(
                 f"weights with `set_weights`; for a small file use "
                 f"{half_precision}."
             )
+        _check_finite(node)
     return traced
+
+
+def _check_finite(node):
+    for weight in getattr(node.operation, "weights", []):
+        values = np.asarray(keras.ops.cast(weight, "float32"))
+        wrong = np.count_nonzero(~np.isfinite(values))
+        if wrong:
+            raise ValueError(
+                f"Layer '{node.operation.name}' ({node.kind}): all weights "
+                f"must be finite. Received: {wrong:,} of {values.size:,} "
+                f"numbers of '{weight.name}' that are NaN or infinite. Train "
+                "the model with a lower learning rate, or load sound weights."
+            )
 
 
 def keras_outputs(model: keras.Model, samples: np.ndarray) -> np.ndarray:

@@ -154,10 +154,16 @@ def elu(x, alpha=1.0):
     return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
 
 
+def erf(x):
+    return np.vectorize(math.erf, otypes=["float32"])(x)
+
+
 def gelu(x, mode="EXACT"):
+    if str(mode) == "TANH_APPROXIMATION":
+        inner = np.sqrt(np.float32(2 / np.pi)) * (x + 0.044715 * x**3)
+        return 0.5 * x * (1 + np.tanh(inner))
     if str(mode) != "EXACT":
         raise ConversionError(f"mode '{mode}' is not known.")
-    erf = np.vectorize(math.erf, otypes=["float32"])
     return 0.5 * x * (1 + erf(x / np.sqrt(np.float32(2))))
 
 
@@ -340,6 +346,7 @@ OPERATIONS = {
     "equal": lambda x, y: x == y,
     "exp": lambda x: np.exp(x),
     "expand_dims": expand_dims,
+    "erf": erf,
     "gelu": gelu,
     "greater": lambda x, y: x > y,
     "greater_equal": lambda x, y: x >= y,

@@ -19,6 +19,7 @@ from fritz_compress.convert import export
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.ml_program_quantization import (
     SCOPE,
+    check_operations,
     compress_program,
     node_in,
     report_program,
@@ -78,7 +79,8 @@ def write_program(
     Returns: one row for each Keras layer with weights.
 
     Raises:
-        ConversionError: if coremltools cannot convert the model.
+        ConversionError: if coremltools cannot convert the model, or our
+            interpreter cannot check what it becomes.
         ValueError: for an argument that is not as described.
     """
     import coremltools
@@ -91,6 +93,7 @@ def write_program(
         features = _features(graph, output_name, image_input, image_output)
         program = _converted(graph, target, compute_precision, *features)
         _discard_later(program, stack)
+        check_operations(program, graph)
         if nbits is not None and nbits <= 8:
             program = compress_program(program, nbits, mode)
             _discard_later(program, stack)
@@ -208,6 +211,7 @@ def _replayed(graph, input_name, output_name, channels_first):
     import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants
 
+    _know_erfc()
     forms = {
         keras.layers.Conv2D: _convolution,
         keras.layers.UpSampling2D: export.upsampling,
@@ -238,6 +242,16 @@ def _replayed(graph, input_name, output_name, channels_first):
         aggressive_inlining=True,
     )
     return frozen.graph.as_graph_def(add_shapes=True)
+
+
+def _know_erfc():
+    """Teaches coremltools the operation in Keras' gelu."""
+    from coremltools.converters.mil import Builder, register_tf_op
+
+    @register_tf_op(override=True)
+    def Erfc(context, node):
+        value = Builder.erf(x=context[node.inputs[0]])
+        context.add(node.name, Builder.sub(x=1.0, y=value, name=node.name))
 
 
 def _convolution(layer, x):

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from fritz_compress import graph as graphs
+from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.mil_operations import OPERATIONS
 from fritz_compress.convert.report import FOLDED, LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
 from fritz_compress.ops.quantization import dequantize, linear_quantize
@@ -23,6 +25,28 @@ def node_in(graph: graphs.Graph, name: str) -> graphs.Node | None:
     if match and int(match[1]) < len(graph.nodes):
         return graph.nodes[int(match[1])]
     return None
+
+
+def check_operations(program: Any, graph: graphs.Graph) -> None:
+    """Raises a ConversionError for what our interpreter does not know.
+
+    Args:
+        program: `coremltools.models.MLModel` as converted, its operations
+            named in the scopes of their nodes.
+        graph: What it was converted from.
+    """
+    for operation in program._mil_program.functions["main"].operations:
+        kind = operation.op_type
+        if kind in OPERATIONS or kind.startswith("const"):
+            continue
+        node = node_in(graph, operation.name)
+        where = f"Layer '{node.operation.name}' ({node.kind})" if node else "It"
+        raise ConversionError(
+            f"Model '{graph.model.name}' cannot be checked as a Core ML "
+            f"program. {where} became an operation of kind '{kind}', which "
+            "the interpreter of this package does not know. Replace the layer "
+            "by ones of simpler operations, or write a .tflite."
+        )
 
 
 def compress_program(program: Any, nbits: int, mode: str) -> Any:

@@ -201,13 +201,12 @@ def _run_converter(traced, function, quantization, data):
     try:
         return converter.convert()
     except Exception as error:  # The converter has no common class of errors.
-        numbers = export.nodes_in(str(error))
-        if numbers:
-            node = traced.nodes[numbers[0]]
+        node = export.blamed_node(traced, function, str(error))
+        if node is not None:
             raise export.cannot_convert(node, error) from error
         raise ConversionError(
             f"Model '{traced.model.name}' cannot be converted to TFLite with "
-            f"quantization={quantization!r}: {error}"
+            f"quantization={quantization!r}: {export.reason_of(error)}"
         ) from error
 
 

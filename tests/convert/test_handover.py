@@ -169,3 +169,33 @@ def test_a_size_that_the_model_rounds_up_is_refused(convert):
 def test_models_that_enlarge_pictures(convert):
     model = doubling((None, None), strides=1)
     assert convert(model, image_size=(8, 8)).psnr > 60
+
+
+def test_weights_that_are_not_finite_are_refused(convert):
+    model = model_of(layers.Conv2D(4, 3, name="bad"))
+    kernel = model.layers[0].kernel
+    values = np.array(kernel)
+    values[0, 0, 0, :2] = np.nan, np.inf
+    kernel.assign(values)
+    with pytest.raises(
+        ValueError, match="'bad' .*2 of 108 numbers of 'kernel'"
+    ):
+        convert(model)
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".mlpackage"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Activation("gelu"),
+        lambda: layers.Dense(4, activation="gelu"),
+        lambda: layers.Lambda(lambda x: keras.ops.gelu(x, approximate=True)),
+    ],
+)
+def test_gelu(tmp_path, suffix, make):
+    report = CONVERTERS[suffix](
+        model_of(make(), layers.Conv2D(4, 3)),
+        tmp_path / f"net{suffix}",
+        samples=SAMPLES,
+    )
+    assert report.psnr > 100

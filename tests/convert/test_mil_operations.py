@@ -148,9 +148,16 @@ CASES = {
     ],
     "elu": [({"x": SIGNS, "alpha": 2.0}, [-1.2642411, 0, 1, 2])],
     "equal": [({"x": SIGNS, "y": 1}, [False, False, True, False])],
+    "erf": [({"x": SIGNS}, [-0.84270079, 0, 0.84270079, 0.99532227])],
     "exp": [({"x": SIGNS}, [0.36787944, 1, np.e, np.e**2])],
     "expand_dims": [({"x": X, "axes": [0, 3]}, [[[[1], [2]], [[3], [4]]]])],
-    "gelu": [({"x": SIGNS}, [-0.15865525, 0, 0.84134475, 1.9544997])],
+    "gelu": [
+        ({"x": SIGNS}, [-0.15865525, 0, 0.84134475, 1.9544997]),
+        (
+            {"x": SIGNS, "mode": "TANH_APPROXIMATION"},
+            [-0.15880801, 0, 0.84119199, 1.9545977],
+        ),
+    ],
     "greater": [({"x": SIGNS, "y": 1}, [False, False, False, True])],
     "greater_equal": [({"x": SIGNS, "y": 1}, [False, False, True, True])],
     "identity": [({"x": X}, X)],
@@ -355,7 +362,7 @@ REFUSED = {
         "weight": ones(1, 1, 1, 1),
         "dilations": [2, 2],
     },
-    "gelu": {"x": X, "mode": "TANH_APPROXIMATION"},
+    "gelu": {"x": X, "mode": "SIGMOID_APPROXIMATION"},
     "concat": {"values": [X, X], "axis": 0, "interleave": True},
     "upsample_nearest_neighbor": {"x": PICTURE, "scale_factor_width": 1.5},
     "max_pool": {

@@ -185,8 +185,9 @@ def test_the_model_is_not_changed(student, path):
 
 
 def test_what_cannot_be_written_is_refused_by_name(path):
-    model = sequential(layers.ReLU(), layers.Activation("gelu", name="odd"))
-    with pytest.raises(ConversionError, match=r"'odd' \(Activation\) of model"):
+    odd = layers.Lambda(keras.ops.erfinv, name="odd")
+    model = sequential(layers.ReLU(), odd)
+    with pytest.raises(ConversionError, match=r"'odd' \(Lambda\) of model"):
         write_program(model, path)
     assert not path.exists()
 
@@ -206,3 +207,11 @@ def test_newer_targets(student, path):
     write_program(student, path, minimum_target="iOS17")
     received = mil_interpreter.load(path)(pictures())
     assert np.abs(received - np.asarray(student(pictures()))).max() <= 0.01
+
+
+def test_what_cannot_be_checked_is_refused_by_name(path):
+    odd = layers.Lambda(keras.ops.cumsum, name="odd")
+    model = sequential(odd, layers.ReLU())
+    with pytest.raises(ConversionError, match=r"'odd' \(Lambda\) .* 'cumsum'"):
+        write_program(model, path)
+    assert not path.exists()

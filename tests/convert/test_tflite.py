@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from helpers import distinct_weights
 from keras import layers
@@ -349,7 +350,7 @@ def test_a_file_that_disagrees_is_not_left(tmp_path):
 
 def test_a_model_that_is_not_finite_is_refused(tmp_path):
     model = perceptron()
-    model.get_layer("hidden").kernel.assign(np.full((20, 64), np.nan))
+    model.get_layer("hidden").kernel.assign(np.full((20, 64), 3e38))
     with pytest.raises(ConversionError, match="are not finite"):
         to_tflite(model, tmp_path / "net.tflite", samples=features(2))
     assert not list(tmp_path.iterdir())
@@ -428,3 +429,37 @@ def test_other_backends_are_told_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="where KERAS_BACKEND is tensorflow"):
         to_tflite(picture_model(), tmp_path / "net.tflite")
+
+
+@pytest.mark.parametrize(
+    "function, quantization, reason",
+    [
+        (lambda x: tf.math.betainc(x, x, x), None, "has no .* tf.Betainc"),
+        (lambda x: tf.cumsum(x, 1), "int16x8", "not yet .* 'CUMSUM'"),
+    ],
+)
+def test_an_error_names_the_layer_in_one_line(
+    tmp_path, function, quantization, reason
+):
+    odd = layers.Lambda(function, name="odd")
+    model = keras.Sequential([keras.Input((20,)), layers.Dense(20), odd])
+    with pytest.raises(ConversionError, match=f"'odd' .*{reason}") as caught:
+        to_tflite(
+            model,
+            tmp_path / "net.tflite",
+            quantization,
+            representative_data=features(4),
+            samples=np.full((1, 20), 0.5),
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shared_convolution_is_quantized(tmp_path):
+    shared = layers.Conv2D(3, 3, padding="same", name="shared")
+    inputs = keras.Input((8, 8, 3))
+    outputs = shared(layers.ReLU()(shared(inputs)))
+    model = distinct_weights(keras.Model(inputs, outputs))
+    report = to_tflite(model, tmp_path / "net.tflite", "dynamic")
+    (row,) = report.layers
+    assert (row.bits, row.note) == (8, "")
+    assert row.bytes == 81 + 4 * 3 + 4 * 3  # Codes, scales, bias.
