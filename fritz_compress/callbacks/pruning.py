@@ -120,7 +120,7 @@ class FilterPruning(keras.callbacks.Callback):
         # Reset here, not in __init__: one instance may serve several fits.
         self._groups = self._find_groups()
         self._pruned: list[np.ndarray] | None = None
-        self._masks: list[tuple[keras.Variable, object]] = []
+        self._masks: list[tuple[keras.Variable, object, object]] = []
         self._last_update: int | None = None
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -224,15 +224,15 @@ class FilterPruning(keras.callbacks.Callback):
                     mask = np.logical_and(mask, ~gone.reshape(shape))
                     masks[id(weight)] = (weight, mask)
         self._masks = [
-            (weight, ops.convert_to_tensor(mask))
+            (weight, ops.convert_to_tensor(mask), ops.zeros((), weight.dtype))
             for weight, mask in masks.values()
         ]
 
     def _silence(self):
-        for weight, mask in self._masks:
-            # Not a product: that would leave what is not finite.
-            values = ops.convert_to_tensor(weight)
-            weight.assign(ops.where(mask, values, ops.zeros_like(values)))
+        for weight, mask, zero in self._masks:
+            # Not a product: that would leave what is not finite. Every step
+            # does this, so all it needs is a tensor already.
+            weight.assign(ops.where(mask, weight.value, zero))
 
     def _measure(self):
         self._target()
