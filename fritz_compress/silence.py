@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
@@ -36,13 +35,13 @@ def _standard_error_off():
     """Redirects the file descriptor, which C++ writes to directly."""
     try:
         descriptor = sys.__stderr__.fileno()
-    except (AttributeError, OSError):  # There is no console.
+    except (AttributeError, OSError, ValueError):  # There is no console.
         yield
         return
     sys.__stderr__.flush()
     saved = os.dup(descriptor)
     try:
-        with tempfile.TemporaryFile() as sink:
+        with open(os.devnull, "wb") as sink:
             os.dup2(sink.fileno(), descriptor)
             yield
     finally:

@@ -26,3 +26,12 @@ def test_exceptions_pass_and_everything_is_restored(capfd):
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
     assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_a_closed_standard_error(monkeypatch):
+    with open(os.devnull, "w") as closed:
+        pass
+    monkeypatch.setattr("sys.__stderr__", closed)
+    with silenced():
+        done = True
+    assert done

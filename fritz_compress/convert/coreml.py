@@ -125,7 +125,7 @@ def to_coreml(
         nbits,
         mode,
         image_size,
-        tuple(custom_layers),
+        _custom_names(custom_layers),
         compute_precision,
         minimum_target,
         output_name,
@@ -151,6 +151,15 @@ def to_coreml(
     )
 
 
+def _custom_names(custom_layers):
+    if isinstance(custom_layers, str):
+        raise ValueError(
+            "`custom_layers` must be several names. Received: the text "
+            f"{custom_layers!r}. Pass a tuple: ({custom_layers!r},)."
+        )
+    return tuple(custom_layers)
+
+
 def _pictures(samples, expected, image_output):
     """Which of input and output are pictures on the phone."""
     if image_output is None:
@@ -171,7 +180,7 @@ def _pictures(samples, expected, image_output):
 def _check(path, settings):
     """Raises a ValueError for arguments that do not go together."""
     nbits, mode = settings.nbits, settings.mode
-    if nbits not in MIN_PSNR:
+    if isinstance(nbits, (bool, float)) or nbits not in list(MIN_PSNR):
         raise ValueError(
             f"`nbits` must be one of {list(MIN_PSNR)}. Received: {nbits!r}."
         )

@@ -117,8 +117,8 @@ def check_target(minimum_target: str | None, nbits: int | None) -> str:
     compressed = nbits is not None and nbits <= 8
     oldest = OLDEST_COMPRESSED if compressed else OLDEST_TARGET
     name = oldest if minimum_target is None else minimum_target
-    match = re.fullmatch(r"iOS(\d\d)", name)
-    if not match or name < oldest:
+    known = isinstance(name, str) and re.fullmatch(r"iOS\d\d", name)
+    if not known or name < oldest:
         raise ValueError(
             f"`minimum_target` must be '{oldest}' or newer for nbits={nbits}. "
             f"Received: {minimum_target!r}."
@@ -161,6 +161,14 @@ def _features(graph, output_name, image_input, image_output):
     image_output = pictures if image_output is None else image_output
     rgb = {"color_layout": ct.colorlayout.RGB}
     input_name = re.sub(r"\W", "_", graph.model.inputs[0].name)
+    if output_name == input_name or not re.fullmatch(
+        r"[A-Za-z_]\w*", output_name, re.ASCII
+    ):
+        raise ValueError(
+            "`output_name` must be of letters, digits and underscores, and "
+            "differ from the name of the input. Received: "
+            f"output_name={output_name!r}, the input is '{input_name}'."
+        )
     arguments = {"name": input_name, "shape": source.shape}
     return (
         (

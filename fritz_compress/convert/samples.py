@@ -109,7 +109,7 @@ def input_shape(
         )
     shape = tuple(model.inputs[0].shape)
     if image_size is not None:
-        shape = _with_image_size(model, shape, tuple(image_size))
+        shape = _with_image_size(model, shape, image_size)
     if None in shape[1:]:
         raise ValueError(
             f"Model '{model.name}' takes inputs of any size, shape {shape}; a "
@@ -150,8 +150,7 @@ def checked(
 
 def _with_image_size(model, shape, image_size):
     own = shape[1:-1]
-    fits = len(shape) == 4 and len(image_size) == 2
-    if not fits or any(
+    if not (len(shape) == 4 and _is_size(image_size)) or any(
         side is not None and side != asked
         for side, asked in zip(own, image_size)
     ):
@@ -161,6 +160,15 @@ def _with_image_size(model, shape, image_size):
             "Leave it out, or build the model with image_size=None."
         )
     return (shape[0], *image_size, shape[-1])
+
+
+def _is_size(value):
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 2
+        and all(isinstance(side, (int, np.integer)) for side in value)
+        and min(value) > 0
+    )
 
 
 def _resized(photos, height, width):

@@ -117,7 +117,7 @@ def to_tflite(
 
 
 def _settings(quantization):
-    if quantization not in QUANTIZATIONS:
+    if quantization not in list(QUANTIZATIONS):
         raise ValueError(
             f"`quantization` must be one of {list(QUANTIZATIONS)}. Received: "
             f"{quantization!r}."

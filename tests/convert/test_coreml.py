@@ -330,3 +330,31 @@ def test_nothing_else_is_changed(student, tmp_path, suffix, capfd, monkeypatch):
 def test_limits_are_documented_for_every_number_of_bits():
     for value in coreml.MIN_PSNR.values():
         assert f"{value:g}" in to_coreml.__doc__
+
+
+@pytest.mark.parametrize("nbits", [8.0, True, [8], "8"])
+def test_bits_that_are_no_whole_number(student, tmp_path, nbits):
+    with pytest.raises(ValueError, match="`nbits` must be one of"):
+        to_coreml(student, tmp_path / "student.mlpackage", nbits=nbits)
+
+
+def test_custom_layers_in_a_text(student, tmp_path):
+    with pytest.raises(ValueError, match=r"Pass a tuple: \('Deprocess\w+',\)"):
+        to_coreml(
+            student,
+            tmp_path / "student.mlmodel",
+            custom_layers="DeprocessStylizedImage",
+        )
+
+
+@pytest.mark.parametrize("name", ["", "1o", "my out", "ü", "the_input"])
+def test_output_names_of_programs(tmp_path, name):
+    inputs = keras.Input((8, 8, 3), name="the_input")
+    model = keras.Model(inputs, layers.Conv2D(3, 1)(inputs))
+    with pytest.raises(ValueError, match=f"letters.*output_name='{name}'"):
+        to_coreml(model, tmp_path / "net.mlpackage", output_name=name)
+
+
+def test_targets_are_texts(student, tmp_path):
+    with pytest.raises(ValueError, match="'iOS15' or newer.*Received: 16"):
+        to_coreml(student, tmp_path / "net.mlpackage", minimum_target=16)

@@ -199,3 +199,10 @@ def test_gelu(tmp_path, suffix, make):
         samples=SAMPLES,
     )
     assert report.psnr > 100
+
+
+@pytest.mark.parametrize("size", [32, "32x32", (0, 8), (8.0, 8.0), (8,)])
+def test_sizes_that_are_none(convert, size):
+    model = doubling((None, None), strides=1)
+    with pytest.raises(ValueError, match=r"`image_size` must be \(height, w"):
+        convert(model, image_size=size)

@@ -463,3 +463,8 @@ def test_a_shared_convolution_is_quantized(tmp_path):
     (row,) = report.layers
     assert (row.bits, row.note) == (8, "")
     assert row.bytes == 81 + 4 * 3 + 4 * 3  # Codes, scales, bias.
+
+
+def test_quantizations_in_a_list_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must be one of.*Received: \[8\]"):
+        to_tflite(perceptron(), tmp_path / "net.tflite", [8])
