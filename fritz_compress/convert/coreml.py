@@ -121,6 +121,7 @@ def to_coreml(
     True
     """
     path = files.check_suffix(path, SUFFIXES)
+    files.check_replaceable(path, folder=path.suffix.lower() == ".mlpackage")
     settings = _Settings(
         nbits,
         mode,

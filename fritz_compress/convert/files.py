@@ -24,6 +24,19 @@ def check_suffix(
     return path
 
 
+def check_replaceable(path: pathlib.Path, folder: bool) -> None:
+    """Whether a file, or a folder, may be written to `path`.
+
+    Raises:
+        ValueError: if one would replace the other.
+    """
+    if path.exists() and path.is_dir() != folder:
+        raise ValueError(
+            f"'{path}' exists and is a {_kind(not folder)}; a {_kind(folder)} "
+            "shall not replace it. Choose another name, or remove it."
+        )
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Where to write what shall appear at `path` only once it is complete.
@@ -53,12 +66,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     ) as folder:
         unfinished = pathlib.Path(folder) / path.name
         yield unfinished
-        if path.exists() and path.is_dir() != unfinished.is_dir():
-            raise ValueError(
-                f"'{path}' exists and is a {_kind(path)}; a "
-                f"{_kind(unfinished)} shall not replace it. Choose another "
-                "name, or remove it."
-            )
+        check_replaceable(path, unfinished.is_dir())
         if path.is_dir():
             # A folder cannot be renamed over one that holds files.
             path.rename(pathlib.Path(folder) / "replaced")
@@ -75,5 +83,5 @@ def size_in_bytes(path: str | os.PathLike) -> int:
     return path.stat().st_size
 
 
-def _kind(path):
-    return "folder" if path.is_dir() else "file"
+def _kind(folder):
+    return "folder" if folder else "file"

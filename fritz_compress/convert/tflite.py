@@ -60,10 +60,11 @@ def to_tflite(
     | `"int8"`     | int8    | int8, scales from representative data        |
     | `"int16x8"`  | int8    | int16, scales from representative data; slow |
 
-    `"dynamic"` is the best choice on a CPU. It quantizes kernels of
-    convolutions of any size; other kernels only from 1,024 numbers on, as
-    TFLite does. In integer files, convolutions in front of an instance
-    normalization are leveled (`fritz_compress.convert.leveling`).
+    `"dynamic"` is the best choice on a CPU. It quantizes kernels of any size
+    in convolutions; those of depthwise, grouped and transposed ones and of
+    dense layers only from 1,024 numbers on, as TFLite does. In integer files,
+    convolutions in front of an instance normalization are leveled
+    (`fritz_compress.convert.leveling`).
 
     Args:
         model: A Functional or built Sequential model with one input and one
@@ -91,6 +92,7 @@ def to_tflite(
     >>> report.bytes, round(report.psnr)
     """
     path = files.check_suffix(path, [".tflite"])
+    files.check_replaceable(path, folder=False)
     bits, default_psnr = _settings(quantization)
     traced = _traced(model, image_size)
     samples = sampling.samples_for(model, samples, image_size)

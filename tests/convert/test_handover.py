@@ -206,3 +206,13 @@ def test_sizes_that_are_none(convert, size):
     model = doubling((None, None), strides=1)
     with pytest.raises(ValueError, match=r"`image_size` must be \(height, w"):
         convert(model, image_size=size)
+
+
+def test_a_folder_and_a_file_do_not_replace_each_other(convert):
+    if convert.suffix == ".mlpackage":
+        convert.path.write_text("precious")
+    else:
+        convert.path.mkdir()
+    with pytest.raises(ValueError, match="exists and is a (file|folder); a"):
+        convert(None)  # Before the model is looked at.
+    assert convert.path.exists()
