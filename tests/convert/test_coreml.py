@@ -158,7 +158,7 @@ def test_an_existing_file_survives_a_failure(student, tmp_path):
 def test_outputs_that_are_not_finite_are_refused(tmp_path, suffix):
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 3)])
     kernel, bias = model.get_weights()
-    model.set_weights([kernel * np.inf, bias])
+    model.set_weights([np.full_like(kernel, 3e38), bias])  # sums overflow
     with pytest.raises(ConversionError, match="not finite"):
         to_coreml(model, tmp_path / f"model{suffix}")
     assert nothing_left(tmp_path)
