@@ -41,7 +41,7 @@ class EpochBackup(keras.callbacks.Callback):
         try:
             with warnings.catch_warnings():
                 # Keras only warns when it leaves an optimizer unrestored.
-                warnings.simplefilter("error")
+                warnings.simplefilter("error", UserWarning)
                 model.load_weights(self.path)
         except (ValueError, KeyError, OSError, UserWarning) as error:
             raise ValueError(
