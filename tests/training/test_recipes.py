@@ -97,6 +97,7 @@ def test_the_teacher_does_not_learn(photos):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result(photos):
     results = []
     for seed in (3, 3, 4):
@@ -107,6 +108,7 @@ def test_one_seed_gives_one_result(photos):
     assert not np.array_equal(results[0], results[2])
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     photos, tmp_path, monkeypatch
 ):
@@ -132,6 +134,7 @@ def test_other_callbacks_join_in(photos):
     assert seen == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_backup_is_written_leaves_the_one_before(
     photos, tmp_path, monkeypatch
 ):
@@ -202,6 +205,7 @@ def paint(model, photos, extractor, **arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", ["content", "style", "variation"])
 def test_each_weight_of_perceptual_training_lowers_its_loss(
     photos, extractor, weight
