@@ -15,6 +15,7 @@ from fritz_compress.cli import (
     stylize,
     train,
 )
+from fritz_compress.cli.console import console
 from fritz_compress.silence import silenced
 
 COMMANDS = (demo, train, distill, stylize, convert, profile, benchmark)
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
+        console.show_cursor()  # A progress bar that was cut off hid it.
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 

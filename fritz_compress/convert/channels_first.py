@@ -197,3 +197,24 @@ def _windows(x, kernel, strides):
     """[batch, channels, rows, columns, kernel height, kernel width]."""
     windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))
     return windows[:, :, :: strides[0], :: strides[1]]
+
+
+def as_batch(
+    inputs: np.ndarray, input_shape: tuple[int | None, ...]
+) -> np.ndarray:
+    """`inputs` as float32, if they are at least one sample of the shape.
+
+    Args:
+        inputs: Samples with a batch axis in front.
+        input_shape: What the network takes, `None` for the batch axis.
+
+    Raises:
+        ValueError: if they are of another shape.
+    """
+    inputs = np.asarray(inputs, "float32")
+    if inputs.shape[1:] != tuple(input_shape[1:]) or not len(inputs):
+        raise ValueError(
+            f"Expected inputs of shape {input_shape}. Received: shape "
+            f"{inputs.shape}."
+        )
+    return inputs

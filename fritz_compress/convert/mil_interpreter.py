@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fritz_compress.convert.channels_first import as_batch
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.mil_operations import OPERATIONS
 from fritz_compress.silence import silenced
@@ -67,12 +68,7 @@ class MLProgram:
         self._constants: dict[Any, np.ndarray] = {}
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        inputs = np.asarray(inputs, "float32")
-        if inputs.shape[1:] != self.input_shape[1:] or not len(inputs):
-            raise ValueError(
-                f"Expected inputs of shape {self.input_shape}. Received: shape "
-                f"{inputs.shape}."
-            )
+        inputs = as_batch(inputs, self.input_shape)
         return np.concatenate([self._run(sample[None]) for sample in inputs])
 
     def _run(self, x):
