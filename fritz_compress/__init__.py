@@ -13,6 +13,7 @@ import importlib
 _VERBS = {
     "channel_groups": "surgery",
     "profile": "analysis",
+    "prune_filters": "surgery",
     "remove_filters": "surgery",
     "remove_pruned_filters": "surgery",
     "to_coreml": "convert",

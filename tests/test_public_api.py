@@ -4,8 +4,8 @@ import fritz_compress as fc
 
 TOP = """
     analysis callbacks channel_groups convert distillation graph layers losses
-    models profile remove_filters remove_pruned_filters surgery to_coreml
-    to_tflite training
+    models profile prune_filters remove_filters remove_pruned_filters surgery
+    to_coreml to_tflite training
 """
 NOUNS = {
     "analysis": "Profile profile",
@@ -21,7 +21,8 @@ NOUNS = {
     """,
     "surgery": """
         ChannelGroup ChannelGroups LayerChange RemovalReport channel_groups
-        removal_report remove_filters remove_pruned_filters
+        criteria prune_filters removal_report remove_filters
+        remove_pruned_filters
     """,
     "training": "Photos distill read_photo train_perceptual warmup_cosine",
 }

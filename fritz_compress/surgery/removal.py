@@ -1,20 +1,30 @@
 """Filters removed for real: a new, smaller model."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
+from fritz_compress.graph import weights_by_attribute
 from fritz_compress.surgery.flow import Flow, label_channels
 from fritz_compress.surgery.groups import groups_of
 from fritz_compress.surgery.names import find_layer
 from fritz_compress.surgery.rebuilding import rebuild
 from fritz_compress.surgery.rounding import kept_channels
 from fritz_compress.surgery.rules import find_rule
+from fritz_compress.surgery.training_state import (
+    carry_optimizer_state,
+    check_optimizer,
+    compile_like,
+)
 
 
 def remove_filters(
-    model: keras.Model, filters: Mapping[str, Sequence[int]]
+    model: keras.Model,
+    filters: Mapping[str, Sequence[int]],
+    *,
+    optimizer_state: bool = False,
 ) -> keras.Model:
     """A new model without some of the filters.
 
@@ -29,15 +39,22 @@ def remove_filters(
             where the name alone is not unique) the indices of the output
             channels to remove. Negative ones count from the end; duplicates
             and indices tied to each other count once.
+        optimizer_state: Whether the new optimizer goes on from the state of
+            the old one (momentum, moments, step count), cut as the weights
+            are.
 
-    Returns: a model with the same names, not compiled. Optimizer state is not
-        carried over.
+    Returns: a model with the same names, compiled as `model` is, with an
+        optimizer and metrics of its own. (What cannot be made anew from its
+        configuration, such as `exclude_from_weight_decay`, starts afresh.)
 
     Raises:
         TypeError: for a layer that is not given by its name.
         ValueError: for an unknown layer, an index out of range, a layer whose
-            channels must stay (the message says why), or if a layer would
-            lose all its channels.
+            channels must stay (the message says why), if a layer would lose
+            all its channels, or if optimizer state is asked for that does not
+            exist or cannot be cut.
+
+    Warns: for a metric that cannot be made anew; it is left out.
 
     Example:
 
@@ -45,13 +62,13 @@ def remove_filters(
     >>> print(removal_report(model, smaller))
     """
     flow = label_channels(model, find_rule)
-    gone = np.zeros(len(flow.labels), bool)
-    for name, indices in filters.items():
-        gone[_roots(flow, name, indices)] = True
-    return _remove(flow, gone)
+    gone = [_roots(flow, name, indices) for name, indices in filters.items()]
+    return remove_channels(flow, gone, optimizer_state)
 
 
-def remove_pruned_filters(model: keras.Model, round_to: int = 1) -> keras.Model:
+def remove_pruned_filters(
+    model: keras.Model, round_to: int = 1, *, optimizer_state: bool = False
+) -> keras.Model:
     """A new model without the filters that `FilterPruning` zeroed.
 
     A channel goes if the kernels and biases that make it are zero, and so are
@@ -65,19 +82,21 @@ def remove_pruned_filters(model: keras.Model, round_to: int = 1) -> keras.Model:
         model: A Functional or built Sequential model. It is not changed.
         round_to: The number of channels left is a multiple of this, for which
             some zero channels stay, or the original number.
+        optimizer_state: As in `remove_filters`.
 
     Returns: a model as `remove_filters` does; an equal one if nothing is zero.
 
     Raises:
         ValueError: if `round_to` is below 1, the model has no graph, or a
-            weight of a group that may shrink is NaN.
+            weight of a group that may shrink is NaN; and as `remove_filters`
+            does for optimizer state.
     """
     if round_to < 1:
         raise ValueError(
             f"`round_to` must be at least 1. Received: round_to={round_to}."
         )
     flow = label_channels(model, find_rule)
-    gone = np.zeros(len(flow.labels), bool)
+    gone = []
     for group in groups_of(flow):
         if not group.keeps_zero:
             continue
@@ -87,8 +106,37 @@ def remove_pruned_filters(model: keras.Model, round_to: int = 1) -> keras.Model:
             group.channels, group.channels - len(zeroed), round_to
         )
         # The last ones go, so that a group of zeros keeps its first channel.
-        gone[group.roots[zeroed[len(zeroed) - (group.channels - kept) :]]] = 1
-    return _remove(flow, gone)
+        first = len(zeroed) - (group.channels - kept)
+        gone.append(group.roots[zeroed[first:]])
+    return remove_channels(flow, gone, optimizer_state)
+
+
+def remove_channels(
+    flow: Flow, roots: Sequence[np.ndarray], optimizer_state: bool
+) -> keras.Model:
+    """A new model without some classes of channels; see `remove_filters`.
+
+    Args:
+        flow: The labelled original.
+        roots: Arrays of the classes to remove.
+        optimizer_state: Whether the optimizer's state is carried over.
+    """
+    model = flow.graph.model
+    if optimizer_state:
+        check_optimizer(model)
+    gone = np.zeros(len(flow.labels), bool)
+    for some in roots:
+        gone[some] = True
+
+    def keep(labels):
+        return np.flatnonzero(~gone[flow.labels.roots(labels)])
+
+    _check_something_stays(flow, keep)
+    smaller = rebuild(flow, keep)
+    compile_like(model, smaller)
+    if optimizer_state:
+        carry_optimizer_state(model, smaller, _cutters(flow, keep))
+    return smaller
 
 
 def _roots(flow, name, indices):
@@ -150,14 +198,6 @@ def _spread(labels, tensor):
     return np.broadcast_to(labels.ravel(), (size or 1,))
 
 
-def _remove(flow: Flow, gone: np.ndarray) -> keras.Model:
-    def keep(labels):
-        return np.flatnonzero(~gone[flow.labels.roots(labels)])
-
-    _check_something_stays(flow, keep)
-    return rebuild(flow, keep)
-
-
 def _check_something_stays(flow, keep):
     for layer, labels in flow.produced.items():
         if not len(keep(labels)):
@@ -173,3 +213,20 @@ def _check_something_stays(flow, keep):
                     f"The output of {flow.describe(node.operation)} would "
                     "lose all of its channels. Leave at least one of them."
                 )
+
+
+def _cutters(flow, keep):
+    """For the `id` of each weight that shrinks, how its values are cut."""
+    return {
+        id(weights_by_attribute(layer)[attribute]): functools.partial(
+            _cut, [(a, keep(v)) for a, v in (slot.reads | slot.makes).items()]
+        )
+        for layer, slots in flow.slots.items()
+        for attribute, slot in slots.items()
+    }
+
+
+def _cut(kept, value):
+    for axis, indices in kept:
+        value = np.take(value, indices, axis)
+    return value
