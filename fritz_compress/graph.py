@@ -164,20 +164,15 @@ def is_graph(operation: Any) -> bool:
 
 
 def weights_by_attribute(layer: keras.Layer) -> Mapping[str, keras.Variable]:
-    """The layer's own weights by the attribute that holds each.
+    """The layer's weights by the attribute that holds each.
 
-    Weights of layers inside the layer are not listed.
+    Weights of layers inside the layer have a path: `"cell.kernel"`,
+    `"blocks.0.kernel"`.
 
     >>> list(weights_by_attribute(keras.layers.Conv2D(4, 3)))  # built
     ['kernel', 'bias']
     """
-    own = {id(weight) for weight in layer.weights}
-    return {
-        # Keras keeps some kernels under a private name with a property.
-        name.removeprefix("_"): value
-        for name, value in vars(layer).items()
-        if id(value) in own
-    }
+    return dict(_named_weights(layer, "", {id(w) for w in layer.weights}))
 
 
 def flatten_layers(layer: keras.Layer) -> tuple[keras.Layer, ...]:
@@ -240,6 +235,26 @@ class _Tracer:
             return outputs
 
         return record
+
+
+def _named_weights(holder, prefix, own):
+    """Weights by path; each once, by the first path that leads to it."""
+    for name, value in _attributes(holder):
+        # Keras keeps some kernels under a private name with a property.
+        path = prefix + name.removeprefix("_")
+        if id(value) in own:
+            own.remove(id(value))
+            yield path, value
+        elif isinstance(value, (keras.Layer, list, tuple)):
+            yield from _named_weights(value, f"{path}.", own)
+
+
+def _attributes(holder):
+    if not isinstance(holder, keras.Layer):
+        return [(str(index), value) for index, value in enumerate(holder)]
+    # Keras' own bookkeeping lists everything a second time.
+    kept = {"_layers", "_trainable_variables", "_non_trainable_variables"}
+    return [item for item in vars(holder).items() if item[0] not in kept]
 
 
 def _has_own_call(operation) -> bool:

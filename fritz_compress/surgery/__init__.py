@@ -1,6 +1,8 @@
 """From a model to a new model: filters removed; the given one untouched."""
 
 from fritz_compress.surgery import criteria
+from fritz_compress.surgery.call import Call
+from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.groups import (
     ChannelGroup,
     ChannelGroups,
@@ -16,13 +18,20 @@ from fritz_compress.surgery.report import (
     RemovalReport,
     removal_report,
 )
+from fritz_compress.surgery.rules import register_rule
+from fritz_compress.surgery.values import Strand, Value
 
 __all__ = [
+    "Call",
     "ChannelGroup",
     "ChannelGroups",
     "LayerChange",
     "RemovalReport",
+    "Strand",
+    "Value",
+    "Whole",
     "channel_groups",
+    "register_rule",
     "criteria",
     "prune_filters",
     "removal_report",

@@ -1,4 +1,4 @@
-"""Labels sent through a model, and what every layer does with them."""
+"""What is known about the channels of a whole model."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,15 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from fritz_compress.graph import (
-    Graph,
-    Node,
-    Tensor,
-    trace,
-    weights_by_attribute,
-)
+from fritz_compress.graph import Graph, Tensor
+from fritz_compress.surgery.balance import balance
 from fritz_compress.surgery.labels import Labels
 from fritz_compress.surgery.names import name_layers
+from fritz_compress.surgery.values import Value
 
 
 class Whole(Exception):
@@ -26,21 +22,18 @@ class Whole(Exception):
     """
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Value:
-    """What is known about a tensor.
+@dataclasses.dataclass(frozen=True)
+class Producer:
+    """A layer that makes channels.
 
     Attributes:
-        labels: Label at every position, of the tensor's rank, with size 1
-            along every axis on which labels do not vary. They vary along one
-            axis at most.
-        revived: Of the same shape. Zero where a channel whose weights are
-            zeroed still is zero, else the number of the operation that makes
-            something else of it.
+        operation: The layer.
+        part: Which of its channels, where it has several kinds: the `heads`
+            of an attention layer. Empty for its output channels.
     """
 
-    labels: np.ndarray
-    revived: np.ndarray
+    operation: keras.Operation
+    part: str = ""
 
 
 @dataclasses.dataclass
@@ -51,18 +44,23 @@ class Slot:
         reads: Axes that follow channels from elsewhere: cut with them.
         makes: Axes that decide what a channel is: cut with it, and zero in a
             channel that is pruned.
+        blocks: Number of equal parts of the last axis, each of which reads
+            labels of its own: the b-th part the b-th share of `reads[-2]`.
+        scale: From the labels kept to a factor for what is left, `None` for 1.
     """
 
     reads: dict[int, np.ndarray]
     makes: dict[int, np.ndarray]
+    blocks: int = 1
+    scale: Callable[[Callable], float] | None = None
 
 
 @dataclasses.dataclass
 class Setting:
-    """A configuration entry that depends on how many labels are kept."""
+    """A configuration entry that depends on which labels are kept."""
 
     labels: np.ndarray
-    value: Callable[[int], Any]
+    value: Callable[[np.ndarray], Any]
 
 
 class Flow:
@@ -74,34 +72,49 @@ class Flow:
     Attributes:
         graph: The model's calls.
         names: Name of every operation, unique in the model.
+        prune_normalized: Whether channels may go that a normalization takes
+            its statistics over.
         labels: The classes of labels.
         values: What is known about every tensor.
         slots: For every layer with labelled weights, by attribute.
-        settings: Configuration entries that shrink, by layer and key.
+        settings: Configuration entries that shrink, by operation and by the
+            path of keys and indices that leads to the entry.
+        rewrites: For operations called with sizes or constants: from the
+            labels kept to a function that calls the new operation.
         produced: Labels of the channels that a layer makes anew.
         readers: Operations that mix channels, with the labels they read.
         revivals: For labels that some operation reads as non-zero though
             their weights are zeroed: the operation that makes them so.
+        balances: Operations that need parts of their channels to stay equal,
+            with the labels and the number of parts.
         whole: Operations that no rule covers, with the reason.
     """
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, prune_normalized: bool = False):
         self.graph = graph
         self.names = name_layers(graph.model)
+        self.prune_normalized = prune_normalized
         self.labels = Labels()
         self.values: dict[Tensor, Value] = {}
         self.slots: dict[keras.Operation, dict[str, Slot]] = {}
-        self.settings: dict[keras.Operation, dict[str, Setting]] = {}
-        self.produced: dict[keras.Operation, np.ndarray] = {}
+        self.settings: dict[keras.Operation, dict[tuple, Setting]] = {}
+        self.rewrites: dict[keras.Operation, Callable] = {}
+        self.produced: dict[Producer, np.ndarray] = {}
         self.readers: list[tuple[keras.Operation, np.ndarray]] = []
         self.revivals: dict[int, keras.Operation] = {}
+        self.balances: list[tuple[keras.Operation, np.ndarray, int]] = []
         self.whole: dict[keras.Operation, str] = {}
         self._numbered: list[keras.Operation] = []
+        self._staying: dict[str, int] = {}
+
+    def name(self, operation: keras.Operation, part: str = "") -> str:
+        """An operation's name in the model, with the part of a producer."""
+        name = self.names.get(operation, operation.name)
+        return f"{name}:{part}" if part else name
 
     def describe(self, operation: keras.Operation) -> str:
         """An operation's name and class, for messages."""
-        name = self.names.get(operation, operation.name)
-        return f"'{name}' ({type(operation).__name__})"
+        return f"'{self.name(operation)}' ({type(operation).__name__})"
 
     def number(self, operation: keras.Operation) -> int:
         """The number, above zero, that stands for an operation in `revived`."""
@@ -113,214 +126,31 @@ class Flow:
         """The inverse of `number`."""
         return self._numbered[number - 1]
 
-    def constant(self, rank: int, reason: str) -> Value:
-        """A tensor of channels that all stay."""
-        labels = self.labels.new(1).reshape((1,) * rank)
-        self.labels.freeze(labels, reason)
-        return Value(labels, np.zeros_like(labels))
+    def staying(self, reason: str) -> int:
+        """The label of channels that stay for a reason."""
+        if reason not in self._staying:
+            label = self.labels.new(1)
+            self.labels.freeze(label, reason)
+            self._staying[reason] = int(label[0])
+        return self._staying[reason]
 
-    def value(self, tensor: Tensor) -> Value:
-        """What is known about a tensor, after all that was united."""
-        self.values[tensor] = compact(self.labels, self.values[tensor])
-        return self.values[tensor]
+    def freeze(self, value: Value, reason: str) -> None:
+        """Keeps all channels of a tensor."""
+        for strand in value.strands.values():
+            self.labels.freeze(strand.labels, reason)
 
-    def visit(self, node: Node, rule: Callable | None) -> None:
-        """Sends labels through one call."""
-        operation = node.operation
-        try:
-            if operation in self.whole:
-                raise Whole(self.whole[operation])
-            if rule is None:
-                raise Whole("has no rule")
-            outputs = rule(Call(self, node))
-            self._check_all_weights_labelled(operation)
-        except Whole as reason:
-            self._keep_whole(node, str(reason))
-        else:
-            self.values.update(zip(node.outputs, outputs, strict=True))
-
-    def _check_all_weights_labelled(self, operation):
-        """A weight that a rule does not know would silently start afresh."""
-        if not isinstance(operation, keras.Layer) or not operation.weights:
-            return
-        own = weights_by_attribute(operation)
-        unknown = sorted(own.keys() - self.slots.get(operation, {}).keys())
-        if unknown or len(own) != len(operation.weights):
-            raise Whole(f"has weights without a rule: {unknown or 'nested'}")
-
-    def _keep_whole(self, node, why):
-        operation = node.operation
-        self.whole[operation] = why
-        reason = f"{self.describe(operation)} {why}"
-        for tensor in node.inputs:
-            self.labels.freeze(self.values[tensor].labels, reason)
-        for slot in self.slots.get(operation, {}).values():
-            for labels in (*slot.reads.values(), *slot.makes.values()):
-                self.labels.freeze(labels, reason)
-        for tensor in node.outputs:
-            self.values[tensor] = self.constant(len(tensor.shape), reason)
-
-
-class Call:
-    """One call of one operation, as its rule sees it.
-
-    A rule asks for the labels of the inputs, declares what they mean for the
-    operation's weights and configuration, and returns a list with one `Value`
-    per output. It raises `Whole` where it has no answer.
-
-    Attributes:
-        operation: The layer, or the raw operation.
-        node: The call in the graph.
-    """
-
-    def __init__(self, flow: Flow, node: Node):
-        self.flow = flow
-        self.node = node
-        self.operation = node.operation
-
-    def input(self, index: int = 0) -> Value:
-        """What is known about one input."""
-        return self.flow.value(self.node.inputs[index])
-
-    def channels(self, axis: int = -1) -> np.ndarray:
-        """Labels of the first input along an axis, one per position.
-
-        Raises:
-            Whole: if labels vary along another axis.
-        """
-        return self._along(self.input().labels, axis)
-
-    def revived(self, axis: int = -1) -> np.ndarray:
-        """The first input's `revived` along an axis, one per position."""
-        return self._along(self.input().revived, axis)
-
-    def read(self, axis: int = -1) -> np.ndarray:
-        """Like `channels`, for an operation that mixes these channels."""
-        labels, revived = self.channels(axis), self.revived(axis)
-        self.flow.readers.append((self.operation, labels))
-        for label, number in zip(labels, revived):
-            if number:
-                self.flow.revivals.setdefault(
-                    int(label), self.flow.numbered(number)
-                )
-        return labels
-
-    def produce(self, count: int) -> np.ndarray:
-        """Labels of the channels that this layer makes: its own, every call."""
-        produced = self.flow.produced
-        if self.operation not in produced:
-            produced[self.operation] = self.flow.labels.new(count)
-        return produced[self.operation]
-
-    def weight(
-        self,
-        attribute: str,
-        reads: dict[int, np.ndarray] | None = None,
-        makes: dict[int, np.ndarray] | None = None,
-    ) -> None:
-        """Declares labels along axes of a weight; see `Slot`.
-
-        A weight that the layer goes without (`bias` with `use_bias=False`) is
-        ignored. Labels of several calls of a shared layer are united.
-        """
-        weight = weights_by_attribute(self.operation).get(attribute)
-        if weight is None:
-            return
-        new = Slot(reads or {}, makes or {})
-        for axis, labels in (*new.reads.items(), *new.makes.items()):
-            if len(labels) != weight.shape[axis]:
-                raise ValueError(
-                    f"The rule of {self.flow.describe(self.operation)} gave "
-                    f"{len(labels)} labels to axis {axis} of '{attribute}', "
-                    f"which has size {weight.shape[axis]}."
-                )
-        slots = self.flow.slots.setdefault(self.operation, {})
-        old = slots.setdefault(attribute, new)
-        for axis, labels in new.reads.items():
-            self.flow.labels.unite(old.reads[axis], labels)
-        for axis, labels in new.makes.items():
-            self.flow.labels.unite(old.makes[axis], labels)
-
-    def configure(
-        self,
-        key: str,
-        labels: np.ndarray,
-        value: Callable[[int], Any] = lambda kept: kept,
-    ) -> None:
-        """Declares a configuration entry that shrinks with `labels`.
-
-        Args:
-            key: Key in the operation's `get_config()`.
-            labels: The labels it counts.
-            value: From the number of labels kept to the entry.
-        """
-        settings = self.flow.settings.setdefault(self.operation, {})
-        old = settings.setdefault(key, Setting(labels, value))
-        self.flow.labels.unite(old.labels, labels)
-
-    def freeze(self, labels: np.ndarray, why: str) -> None:
-        """Keeps channels for good; `why` is worded as for `Whole`."""
-        self.flow.labels.freeze(
-            labels, f"{self.flow.describe(self.operation)} {why}"
-        )
-
-    def output(
-        self, labels: np.ndarray, axis: int, revived: np.ndarray, index: int = 0
-    ) -> Value:
-        """Value of an output with these labels along one axis."""
-        shape = [1] * len(self.node.outputs[index].shape)
-        shape[axis] = len(labels)
-        return Value(
-            np.reshape(labels, shape),
-            np.broadcast_to(revived, len(labels)).reshape(shape),
-        )
-
-    def _along(self, array, axis):
-        size = self.node.inputs[0].shape[axis]
-        moved = np.moveaxis(array, axis, 0)
-        if moved.size != len(moved):
-            raise Whole("gets channels along another axis than it works on")
-        if size is None:
-            raise Whole("gets an unknown number of channels")
-        return np.broadcast_to(moved.ravel(), (size,))
-
-
-def compact(labels: Labels, value: Value) -> Value:
-    """Drops the axes along which labels do not vary."""
-    roots, revived = labels.roots(value.labels), value.revived
-    for axis in range(roots.ndim):
-        first = roots.take([0], axis)
-        if roots.shape[axis] > 1 and (roots == first).all():
-            roots = first
-            # One class: it comes back to life if any part of it does.
-            revived = revived.max(axis, keepdims=True)
-    return Value(roots, revived)
-
-
-def label_channels(
-    model: keras.Model,
-    find_rule: Callable[[keras.Operation], Callable | None],
-) -> Flow:
-    """Sends labels through a model, one operation after another.
-
-    Args:
-        model: A Functional or built Sequential model; it is not changed.
-        find_rule: From an operation to its rule, or `None`.
-
-    Raises:
-        ValueError: if the model has no graph to follow.
-    """
-    flow = Flow(trace(model))
-    for tensor in flow.graph.inputs:
-        flow.values[tensor] = flow.constant(
-            len(tensor.shape), "an input of the model"
-        )
-    for node in flow.graph.nodes:
-        flow.visit(node, find_rule(node.operation))
-    for tensor in flow.graph.output_tensors:
-        flow.labels.freeze(flow.values[tensor].labels, "an output of the model")
-    for tensor in flow.values:
-        value = flow.value(tensor)
-        if value.labels.size == 1:
-            flow.labels.freeze(value.labels, "the only channel of a tensor")
-    return flow
+    def finish(self) -> None:
+        """Keeps what the model returns, and what nothing would be left of."""
+        for tensor in self.graph.output_tensors:
+            self.freeze(self.values[tensor], "an output of the model")
+        # Last, when it is known which channels are tied by others.
+        for operation, labels, groups in self.balances:
+            reason = f"{self.describe(operation)} has groups of unequal size"
+            balance(self.labels, labels, groups, reason)
+        for value in self.values.values():
+            for strand in value.strands.values():
+                roots = self.labels.roots(strand.labels)
+                if (roots == roots[0]).all():
+                    self.labels.freeze(
+                        roots[:1], "the only channel of a tensor"
+                    )

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from fritz_compress.graph import weights_by_attribute
-from fritz_compress.surgery.flow import Flow, label_channels
+from fritz_compress.surgery.flow import Flow, Producer
+from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.rules import find_rule
 
 
@@ -21,7 +22,7 @@ class Share:
         axis: Axis along which the channels lie.
         channels: For every index along the axis the number of the channel in
             the group, -1 where it is not of the group.
-        is_kernel: Whether this is the kernel that makes the channels.
+        is_kernel: Whether this is a kernel that makes the channels.
     """
 
     layer: str
@@ -38,6 +39,8 @@ class ChannelGroup:
     Attributes:
         producers: Layers that make these channels, and for every output
             channel of each its number in the group, -1 if in another group.
+            A layer with several kinds of channels has a name for each, such
+            as `"attention:heads"`.
         followers: Layers with weights per channel: normalizations, depthwise
             convolutions.
         readers: Layers that mix the channels into new ones.
@@ -138,11 +141,17 @@ class ChannelGroups:
         )
 
 
-def channel_groups(model: keras.Model) -> ChannelGroups:
+def channel_groups(
+    model: keras.Model, prune_normalized: bool = False
+) -> ChannelGroups:
     """Finds which layers shrink together, and which must stay as they are.
 
     Args:
         model: A Functional or built Sequential model; it is not changed.
+        prune_normalized: Whether channels may go over which a layer, group
+            or root-mean-square normalization takes its statistics. A removal
+            then changes these statistics, and so the output, even where the
+            channels were zero. Defaults to `False`: they stay.
 
     Raises:
         ValueError: if the model has no graph to follow.
@@ -155,15 +164,14 @@ def channel_groups(model: keras.Model) -> ChannelGroups:
            8  left, right (with normalization)
            3  head  [frozen: an output of the model]
     """
-    return groups_of(label_channels(model, find_rule))
+    return groups_of(label_channels(model, find_rule, prune_normalized))
 
 
 def groups_of(flow: Flow) -> ChannelGroups:
     """Like `channel_groups`, from labels already found."""
-    producers = _producers_by_root(flow)
     roots: dict[tuple, list[int]] = {}
-    for root, layers in producers.items():
-        key = (tuple(layers), flow.labels.reason(root))
+    for root, producers in _producers_by_root(flow).items():
+        key = (tuple(producers), flow.labels.reason(root))
         roots.setdefault(key, []).append(root)
     revived = {
         int(flow.labels.roots(label)): operation
@@ -172,48 +180,47 @@ def groups_of(flow: Flow) -> ChannelGroups:
     return ChannelGroups(
         flow.graph.model.name,
         tuple(
-            _group(flow, layers, reason, np.array(members), revived)
-            for (layers, reason), members in roots.items()
+            _group(flow, producers, reason, np.array(members), revived)
+            for (producers, reason), members in roots.items()
         ),
         {
-            flow.names.get(operation, operation.name): (
-                f"{type(operation).__name__} {why}"
-            )
+            flow.name(operation): f"{type(operation).__name__} {why}"
             for operation, why in flow.whole.items()
         },
     )
 
 
-def _producers_by_root(flow):
-    """For every class of labels the layers that make it, in their order."""
-    found: dict[int, dict[keras.Operation, None]] = {}
-    for layer, labels in flow.produced.items():
+def _producers_by_root(flow) -> dict[int, dict[Producer, None]]:
+    """For every class of labels who makes it, in the model's order."""
+    found: dict[int, dict[Producer, None]] = {}
+    for producer, labels in flow.produced.items():
         for root in flow.labels.roots(labels):
-            found.setdefault(int(root), {})[layer] = None
+            found.setdefault(int(root), {})[producer] = None
     return found
 
 
-def _group(flow, layers, reason, roots, revived):
+def _group(flow, producers, reason, roots, revived):
     number = np.full(len(flow.labels), -1)
     number[roots] = np.arange(len(roots))
 
     def channels(labels):
         return number[flow.labels.roots(labels)]
 
-    shares = tuple(_shares(flow, channels, layers))
-    names = [flow.names[layer] for layer in layers]
+    making = {producer.operation for producer in producers}
+    shares = tuple(_shares(flow, channels, making))
+    own = {flow.name(operation) for operation in making}
     reviving = [revived[root] for root in roots if root in revived]
     return ChannelGroup(
         producers={
-            name: channels(flow.produced[layer])
-            for name, layer in zip(names, layers)
+            flow.name(p.operation, p.part): channels(flow.produced[p])
+            for p in producers
         },
         followers=tuple(
-            dict.fromkeys(s.layer for s in shares if s.layer not in names)
+            dict.fromkeys(s.layer for s in shares if s.layer not in own)
         ),
         readers=tuple(
             dict.fromkeys(
-                flow.names.get(operation, operation.name)
+                flow.name(operation)
                 for operation, labels in flow.readers
                 if (channels(labels) >= 0).any()
             )
@@ -226,18 +233,21 @@ def _group(flow, layers, reason, roots, revived):
     )
 
 
-def _shares(flow, channels, producers):
+def _shares(flow, channels, making):
     for layer, slots in flow.slots.items():
         weights = weights_by_attribute(layer)
         for attribute, slot in slots.items():
             for axis, labels in slot.makes.items():
                 own = channels(labels)
                 if (own >= 0).any():
-                    weight = weights[attribute]
                     yield Share(
-                        layer=flow.names[layer],
-                        weight=weight,
-                        axis=axis % len(weight.shape),
+                        layer=flow.name(layer),
+                        weight=weights[attribute],
+                        axis=axis,
                         channels=own,
-                        is_kernel=layer in producers and len(weight.shape) > 1,
+                        is_kernel=layer in making and _is_kernel(attribute),
                     )
+
+
+def _is_kernel(attribute):
+    return attribute.endswith(("kernel", "embeddings"))

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from fritz_compress.surgery import criteria
-from fritz_compress.surgery.flow import label_channels
 from fritz_compress.surgery.groups import (
     ChannelGroup,
     groups_of,
 )
+from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.names import (
     find_layer,
     layers_inside,

@@ -1,19 +1,12 @@
 """A model made anew with fewer channels."""
 
 import types
-from collections.abc import Callable
 
 import keras
-import numpy as np
 
-from fritz_compress.graph import (
-    flatten_layers,
-    is_graph,
-    weights_by_attribute,
-)
+from fritz_compress.graph import flatten_layers, is_graph
+from fritz_compress.surgery.cutting import Keep, cutters, scales
 from fritz_compress.surgery.flow import Flow
-
-Keep = Callable[[np.ndarray], np.ndarray]
 
 _LOOKUPS = (
     keras.layers.IntegerLookup,
@@ -46,6 +39,7 @@ class _Rebuilding:
         self.flow = flow
         self.keep = keep
         self.copies: dict[keras.Operation, keras.Operation] = {}
+        self.originals: dict[keras.Operation, keras.Operation] = {}
 
     def model(self, model):
         if isinstance(model, keras.Sequential):
@@ -61,6 +55,7 @@ class _Rebuilding:
                 _uncompiled(model),
                 input_tensors=_inputs(model),
                 clone_function=self.operation,
+                call_function=self.call,
             )
         self.copies[model] = copy
         return copy
@@ -72,15 +67,25 @@ class _Rebuilding:
                 self.model(operation)
             else:
                 self.copies[operation] = self.resized(operation)
+            self.originals[self.copies[operation]] = operation
         return self.copies[operation]
 
+    def call(self, operation, *args, **kwargs):
+        """Calls a counterpart as its original was, with constants cut."""
+        rewrite = self.flow.rewrites.get(self.originals.get(operation))
+        if rewrite is None:
+            return operation(*args, **kwargs)
+        return rewrite(self.keep)(operation, *args, **kwargs)
+
     def resized(self, operation):
-        config = operation.get_config()
+        config = _without_shapes(operation.get_config())
         _check_nothing_is_lost(operation, config, self.flow.names)
-        for key, setting in self.flow.settings.get(operation, {}).items():
-            config[key] = setting.value(len(self.keep(setting.labels)))
         # The values are assigned later: random ones would be wasted time.
         config.update(dict.fromkeys(_initializers(operation, config), "zeros"))
+        for path, setting in self.flow.settings.get(operation, {}).items():
+            kept = self.keep(setting.labels)
+            if len(kept) < len(setting.labels):
+                config = _replaced(config, path, setting.value(kept))
         if isinstance(operation, keras.layers.Lambda):
             # Its code runs in this process already.
             return type(operation).from_config(config, safe_mode=False)
@@ -89,6 +94,8 @@ class _Rebuilding:
 
     def finish(self):
         """Weights, initializers and flags, once every layer is built."""
+        cut = cutters(self.flow, self.keep)
+        scale = scales(self.flow, self.keep)
         models, layers = [], []
         for old, new in self.copies.items():
             if is_graph(old):
@@ -102,23 +109,40 @@ class _Rebuilding:
             initializers = _initializers(old, old.get_config())
             for attribute, initializer in initializers.items():
                 setattr(new, attribute, initializer)
-            self.assign(old, new)
+            self.assign(old, new, cut, scale)
             for layer in flatten_layers(new):
                 if isinstance(layer, keras.layers.Normalization):
                     # It computes with copies of its weights.
                     layer.finalize_state()
 
-    def assign(self, old, new):
-        values = {id(w): keras.ops.convert_to_numpy(w) for w in old.weights}
-        weights = weights_by_attribute(old)
-        for attribute, slot in self.flow.slots.get(old, {}).items():
-            value = values[id(weights[attribute])]
-            for axis, labels in (*slot.reads.items(), *slot.makes.items()):
-                value = np.take(value, self.keep(labels), axis)
-            values[id(weights[attribute])] = value
+    def assign(self, old, new, cut, scale):
         for source, target in zip(old.weights, new.weights, strict=True):
-            target.assign(values[id(source)])
+            value = keras.ops.convert_to_numpy(source)
+            if id(source) in cut:
+                value = cut[id(source)](value)
+            if id(source) in scale:
+                value = (value * scale[id(source)]).astype(value.dtype)
+            target.assign(value)
             target.trainable = source.trainable
+
+
+def _replaced(config, path, value):
+    """A configuration with another value at the end of a path."""
+    key, *rest = path
+    copy = list(config) if isinstance(config, (list, tuple)) else dict(config)
+    copy[key] = _replaced(copy[key], rest, value) if rest else value
+    return tuple(copy) if isinstance(config, tuple) else copy
+
+
+def _without_shapes(config):
+    """A layer inside another one would be built with the shapes of old."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _without_shapes(value)
+        for key, value in config.items()
+        if key != "build_config"
+    }
 
 
 def _check_nothing_is_lost(operation, config, names):

@@ -1,15 +1,15 @@
 """Filters removed for real: a new, smaller model."""
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
-from fritz_compress.graph import weights_by_attribute
-from fritz_compress.surgery.flow import Flow, label_channels
+from fritz_compress.surgery.addressing import output_labels
+from fritz_compress.surgery.cutting import cutters
+from fritz_compress.surgery.flow import Flow
 from fritz_compress.surgery.groups import groups_of
-from fritz_compress.surgery.names import find_layer
+from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.rebuilding import rebuild
 from fritz_compress.surgery.rounding import kept_channels
 from fritz_compress.surgery.rules import find_rule
@@ -135,13 +135,13 @@ def remove_channels(
     smaller = rebuild(flow, keep)
     compile_like(model, smaller)
     if optimizer_state:
-        carry_optimizer_state(model, smaller, _cutters(flow, keep))
+        carry_optimizer_state(model, smaller, cutters(flow, keep))
     return smaller
 
 
 def _roots(flow, name, indices):
     """Classes of the output channels of a layer, checked."""
-    labels = _output_labels(flow, name)
+    labels = output_labels(flow, name)
     indices = np.asarray(indices)
     if indices.size == 0:
         return indices.astype(int)
@@ -169,64 +169,21 @@ def _roots(flow, name, indices):
     return roots
 
 
-def _output_labels(flow, name):
-    """Labels along the channels of a layer's output."""
-    layer = find_layer(flow.graph.model, name)
-    if layer in flow.produced:
-        return flow.produced[layer]
-    outputs = [
-        tensor
-        for node in flow.graph.nodes
-        if node.operation is layer
-        for tensor in node.outputs
-    ]
-    vectors = {tuple(flow.value(t).labels.ravel().tolist()) for t in outputs}
-    if len(vectors) != 1:
-        raise ValueError(
-            f"Layer '{name}' ({type(layer).__name__}) has "
-            f"{len(vectors) or 'no'} outputs with channels. Name the layer "
-            "that makes the channels, such as a convolution."
-        )
-    (vector,) = vectors
-    return _spread(flow.value(outputs[0]).labels, outputs[0])
-
-
-def _spread(labels, tensor):
-    """One label per channel, even where all channels have the same one."""
-    axis = int(np.argmax(labels.shape)) if labels.size > 1 else -1
-    size = tensor.shape[axis]
-    return np.broadcast_to(labels.ravel(), (size or 1,))
-
-
 def _check_something_stays(flow, keep):
-    for layer, labels in flow.produced.items():
+    for producer, labels in flow.produced.items():
         if not len(keep(labels)):
+            name = flow.name(producer.operation, producer.part)
             raise ValueError(
-                f"Layer {flow.describe(layer)} would lose all of its "
-                f"{len(labels)} filters. Leave at least one of its group: "
-                "`channel_groups(model)` shows which layers shrink together."
+                f"Layer '{name}' ({type(producer.operation).__name__}) would "
+                f"lose all of its {len(labels)} filters. Leave at least one "
+                "of its group: `channel_groups(model)` shows which layers "
+                "shrink together."
             )
     for node in flow.graph.nodes:
         for tensor in node.outputs:
-            if not len(keep(flow.value(tensor).labels.ravel())):
-                raise ValueError(
-                    f"The output of {flow.describe(node.operation)} would "
-                    "lose all of its channels. Leave at least one of them."
-                )
-
-
-def _cutters(flow, keep):
-    """For the `id` of each weight that shrinks, how its values are cut."""
-    return {
-        id(weights_by_attribute(layer)[attribute]): functools.partial(
-            _cut, [(a, keep(v)) for a, v in (slot.reads | slot.makes).items()]
-        )
-        for layer, slots in flow.slots.items()
-        for attribute, slot in slots.items()
-    }
-
-
-def _cut(kept, value):
-    for axis, indices in kept:
-        value = np.take(value, indices, axis)
-    return value
+            for strand in flow.values[tensor].strands.values():
+                if not len(keep(strand.labels)):
+                    raise ValueError(
+                        f"The output of {flow.describe(node.operation)} would "
+                        "lose all of its channels. Leave at least one of them."
+                    )

@@ -47,10 +47,6 @@ STAYS = {
         lambda: [layers.GroupNormalization(3, name="between")],
         "'between' (GroupNormalization) takes its statistics over several",
     ),
-    "rescaling": (
-        lambda: [layers.Rescaling([1, 2, 3, 4, 5, 6], name="between")],
-        "'between' (Rescaling) has constants of its own for every channel",
-    ),
     "resizing": (
         lambda: [
             layers.Resizing(6, 7, pad_to_aspect_ratio=True, name="between")
@@ -65,17 +61,12 @@ STAYS = {
         lambda: [Doubling(4, 1, name="between")],
         "'between' (Doubling) has no rule",
     ),
-    "attention": (
+    "convolution_over_channels": (
         lambda: [
-            layers.Reshape((36, 6)),
-            layers.LSTM(4, return_sequences=True, name="between"),
-            layers.Reshape((6, 6, 4)),
+            layers.Permute((1, 3, 2)),
+            layers.Conv2D(4, 1, name="between"),
         ],
-        "'between' (LSTM) has no rule",
-    ),
-    "dense_over_positions": (
-        lambda: [layers.Permute((1, 3, 2)), layers.Dense(4, name="between")],
-        "'between' (Dense) gets channels along another axis",
+        "'between' (Conv2D) gets channels along another axis",
     ),
     "renormalization": (
         lambda: [layers.BatchNormalization(renorm=True, name="between")],
@@ -97,7 +88,9 @@ def test_what_stays_and_why(case):
     (group,) = groups.of("conv")
     assert reason in group.frozen
     assert not group.keeps_zero
-    assert "between" in groups.whole
+    covered = "mixes", "statistics", "another axis"
+    if not any(words in reason for words in covered):
+        assert "between" in groups.whole
     with pytest.raises(ValueError) as error:
         surgery.remove_filters(model, {"conv": [1]})
     assert "Channel 1 of layer 'conv' cannot be removed" in str(error.value)
@@ -133,26 +126,17 @@ def test_output_input_and_single_channel_stay():
     }
 
 
-def test_per_channel_constant_stays():
-    inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(6, 3, name="conv")(inputs)
-    x = x * np.arange(6, dtype="float32")
-    model = keras.Model(inputs, layers.Conv2D(4, 3)(x))
-    (group,) = surgery.channel_groups(model).of("conv")
-    assert "has constants of its own for every channel" in group.frozen
-
-
-def test_shared_layer_refused_once_is_refused_always():
+def test_shared_reader_of_positions_keeps_the_channels_it_reads_elsewhere():
     inputs = keras.Input((8, 6, 6))
-    dense = layers.Dense(6, name="dense")
+    shared = layers.Conv2D(5, 1, name="shared")
     x = layers.Conv2D(6, 1, name="conv")(inputs)
-    good = dense(x)
-    bad = dense(layers.Permute((1, 3, 2))(x))
+    good = shared(x)
+    bad = shared(layers.Permute((1, 3, 2))(x))
     x = layers.Concatenate()([good, bad])
     model = keras.Model(inputs, layers.Conv2D(4, 3)(x))
     groups = surgery.channel_groups(model)
-    assert "another axis" in groups.of("dense")[0].frozen
     assert "another axis" in groups.of("conv")[0].frozen
+    assert groups.of("shared")[0].frozen is None
 
 
 def relu_chain(*between):
@@ -346,7 +330,6 @@ def test_print():
         "       8  left, right (with norm)",
         "       5  gate  [not zero after 'gate' (Conv2D)]",
         "       3  head  [frozen: 'softmax' (Softmax) mixes channels]",
-        "    kept  softmax: Softmax mixes channels",
     ]
     assert len(groups) == 3
     assert groups.of("right")[0].readers == ("gate",)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import activations, layers, ops
 
-from fritz_compress.surgery.flow import Call
+from fritz_compress.surgery.call import Call
+from fritz_compress.surgery.values import Strand
 
 _ELEMENTWISE = {
     activations.get(name)
@@ -18,32 +19,38 @@ _ELEMENTWISE = {
 _ELEMENTWISE_LAYERS = (layers.ReLU, layers.LeakyReLU, layers.ELU)
 
 
-def activation_of(call: Call, labels: np.ndarray) -> int:
-    """Looks at the activation built into a layer.
+def activated(call: Call, *labels: np.ndarray) -> list[Strand]:
+    """Channels after the activation that is built into a layer.
 
-    One that mixes channels (softmax), or one that is not known, freezes
-    `labels`.
+    One that mixes channels (softmax), or one that is not known, freezes them.
 
-    Returns: `revived` of the output: 0, or the layer's number if the
-        activation of zero is not zero.
+    Args:
+        labels: Channels that are zero before it where their weights are.
     """
-    activation = call.operation.activation
+    activation = getattr(call.operation, "activation", None)
+    number = 0
     if not is_elementwise(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
-        call.freeze(labels, f"has the activation '{name}', which may mix them")
-    elif keeps_zero(activation):
-        return 0
-    return call.flow.number(call.operation)
+        for each in labels:
+            call.freeze(
+                each, f"has the activation '{name}', which may mix them"
+            )
+        number = call.number
+    elif not keeps_zero(activation):
+        number = call.number
+    return [Strand(each, np.full_like(each, number)) for each in labels]
 
 
 def is_elementwise(activation) -> bool:
     """Whether an activation surely works on each number alone."""
     if isinstance(activation, keras.Layer):
         return type(activation) in _ELEMENTWISE_LAYERS
-    return activation in _ELEMENTWISE
+    return activation is None or activation in _ELEMENTWISE
 
 
 def keeps_zero(function) -> bool:
     """Whether an elementwise function of zero is zero."""
+    if function is None:
+        return True
     result = ops.convert_to_numpy(function(ops.zeros((1, 1))))
     return not np.any(result)

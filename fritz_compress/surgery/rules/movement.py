@@ -1,14 +1,13 @@
-"""Data movement, traced by running the layer on the numbers of positions."""
+"""Layers and operations that only move data."""
 
 import numpy as np
-from keras import layers, ops, tree
+from keras import layers, ops
 
-from fritz_compress.graph import Tensor
-from fritz_compress.surgery.flow import Call, Value, Whole, compact
-from fritz_compress.surgery.labels import Labels
+from fritz_compress.surgery.call import Call
+from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import rule
-
-_ANY_SIZE = 2  # Stands for a size that is not known.
+from fritz_compress.surgery.rules.tracing import move
+from fritz_compress.surgery.values import Value
 
 
 @rule(
@@ -16,108 +15,158 @@ _ANY_SIZE = 2  # Stands for a size that is not known.
     layers.Flatten,
     layers.Permute,
     layers.RepeatVector,
+    *"Concatenate ExpandDims Flip Moveaxis Ravel Repeat Squeeze Stack".split(),
+    *"Swapaxes Transpose Unstack Vstack Hstack".split(),
 )
-def move(call: Call) -> list[Value]:
-    """Runs the operation on position numbers and looks up their labels."""
-    labels, revived, places = _enumerate(call)
-    args, kwargs = tree.map_structure(
-        lambda value: places[value] if isinstance(value, Tensor) else value,
-        (call.node.args, call.node.kwargs),
-    )
-    moved = tree.flatten(call.operation(*args, **kwargs))
-    return [
-        _rectangular(call, tensor, Value(labels[found], revived[found]))
-        for tensor, found in zip(
-            call.node.outputs, map(ops.convert_to_numpy, moved), strict=True
-        )
-    ]
+def moved(call: Call) -> list[Value]:
+    return move(call)
 
 
 @rule(layers.Reshape)
+def reshape_layer(call: Call) -> list[Value]:
+    return _reshaped(call, "target_shape", call.operation.target_shape, 1)
+
+
+@rule("Reshape")
 def reshape(call: Call) -> list[Value]:
-    target = tuple(call.operation.target_shape)
-    unknown = None in call.node.inputs[0].shape[1:]
-    if unknown and -1 not in target:
-        raise Whole("reshapes a tensor of unknown size")
-    (value,) = move(call)
-    axis = int(np.argmax(value.labels.shape))
-    if value.labels.shape[axis] > 1 and target[axis - 1] != -1:
-        before, after = target[: axis - 1], target[axis:]
+    return _reshaped(call, "newshape", call.operation.newshape, 0)
+
+
+@rule("BroadcastTo")
+def broadcast_to(call: Call) -> list[Value]:
+    return _resized(call, "shape", call.operation.shape, 0)
+
+
+@rule("Pad")
+def pad(call: Call) -> list[Value]:
+    """Constants beside the channels are channels that stay."""
+    widths = _pad_widths(call.operation.pad_width, len(call.shape()))
+    if call.operation.mode == "constant":
+        return move(call, lambda x, *rest, **more: np.pad(x, widths))
+    for axis, strand in call.input().strands.items():
+        if any(widths[axis]):
+            call.freeze(strand.labels, "pads with copies of channels")
+    strands = call.input().strands
+    return [
+        call.output({a: s for a, s in strands.items() if not any(widths[a])})
+    ]
+
+
+@rule("Split")
+def split(call: Call) -> list[Value]:
+    axis = call.operation.axis % len(call.shape())
+    sizes = [tensor.shape[axis] for tensor in call.node.outputs]
+    bounds = np.cumsum(sizes)[:-1] if None not in sizes else None
+    strand = call.input().strands.get(axis)
+    if strand is not None:
         call.configure(
-            "target_shape",
-            value.labels.ravel(),
-            lambda kept: (*before, kept, *after),
+            "indices_or_sections",
+            strand.labels,
+            lambda kept: np.searchsorted(kept, bounds).tolist(),
         )
+    return move(call)
+
+
+@rule("GetItem")
+def get_item(call: Call) -> list[Value]:
+    """Slices of channels: what is left of each keeps its order."""
+    rank = len(call.shape())
+    key = _spelled(call.arguments["key"], rank)
+    places = np.cumsum([item is not None for item in key]) - 1
+    cuts = []
+    for axis, strand in call.input().strands.items():
+        (place,) = [
+            i
+            for i, item in enumerate(key)
+            if item is not None and places[i] == axis
+        ]
+        item, size = key[place], len(strand.labels)
+        if isinstance(item, slice):
+            cuts.append((place, strand.labels, range(*item.indices(size))))
+        elif isinstance(item, int):
+            call.freeze(strand.labels[item : item + 1 or None], "takes it out")
+            cuts.append((place, strand.labels, item % size))
+        else:
+            raise Whole("picks channels by an array")
+    _rewrite_key(call, key, cuts)
+    return move(call)
+
+
+@rule("Take")
+def take(call: Call) -> list[Value]:
+    axis = call.operation.axis
+    if axis is None or axis % len(call.shape()) in call.input().strands:
+        raise Whole("picks channels by an array")
+    return move(call)
+
+
+def _reshaped(call, key, target, offset):
+    if None in call.shape()[1:] and -1 not in target:
+        raise Whole("reshapes a tensor of unknown size")
+    return _resized(call, key, tuple(target), offset)
+
+
+def _resized(call, key, target, offset):
+    """Moves, and has the sizes in the configuration follow."""
+    (value,) = move(call)
+    for axis, strand in value.strands.items():
+        if target[axis - offset] != -1:
+            call.configure((key, axis - offset), strand.labels)
     return [value]
 
 
-def _enumerate(call):
-    """All positions of the inputs in a row.
-
-    Returns: labels and `revived` by position number, and each input tensor's
-        position numbers in its own shape.
-    """
-    labels, revived, places, start = [], [], {}, 0
-    alike = _axes_alike(call)
-    for index, tensor in enumerate(call.node.inputs):
-        if tensor in places:
-            continue
-        batch, *sizes = tensor.shape
-        shape = [batch or 1, *(size or _ANY_SIZE for size in sizes)]
-        for axis in alike:
-            shape[axis] = 1
-        value = call.input(index)
-        labels.append(np.broadcast_to(value.labels, shape).ravel())
-        revived.append(np.broadcast_to(value.revived, shape).ravel())
-        numbers = np.arange(start, start + labels[-1].size, dtype="int32")
-        places[tensor] = numbers.reshape(shape)
-        start += numbers.size
-    return np.concatenate(labels), np.concatenate(revived), places
+def _pad_widths(widths, rank):
+    widths = np.asarray(widths)
+    return [tuple(w) for w in np.broadcast_to(widths, (rank, 2)).tolist()]
 
 
-def _axes_alike(call):
-    """Axes on which one position can stand for all.
-
-    No labels vary along them, and the operation does not mix positions along
-    them with others. Without this a large image would be numbered by pixel.
-    """
-    operation, inputs = call.operation, call.node.inputs
-    if not isinstance(operation, (layers.Concatenate, layers.Permute)):
-        return []
-    shapes = [call.input(i).labels.shape for i in range(len(inputs))]
-    sizes = np.max(shapes, axis=0)
-    if isinstance(operation, layers.Concatenate):
-        sizes[operation.axis] = 0
-    return np.flatnonzero(sizes == 1)
+def _spelled(key, rank):
+    """A key with one item per axis, `None` for axes that are new."""
+    key = list(key) if isinstance(key, (tuple, list)) else [key]
+    if any(not isinstance(x, (int, slice, type(None), type(...))) for x in key):
+        raise Whole("picks by an array")
+    missing = rank - sum(item not in (None, ...) for item in key)
+    if ... not in key:
+        key.append(...)
+    place = key.index(...)
+    return key[:place] + [slice(None)] * missing + key[place + 1 :]
 
 
-def _rectangular(call, tensor, value):
-    """Ties labels so that a removal cuts whole slices along one axis."""
-    store = call.flow.labels
-    value = compact(store, value)
-    varying = [a for a, size in enumerate(value.labels.shape) if size > 1]
-    if len(varying) > 1:
-        # Of the possible axes the one that leaves the most choice.
-        axis = max(varying, key=lambda a: (_choice(value.labels, a), a))
-        _tie(store, value.labels, axis)
-        value = compact(store, value)
-    for axis, size in enumerate(value.labels.shape):
-        if size > 1 and tensor.shape[axis] is None:
-            raise Whole("moves channels to an axis of unknown size")
-    return value
+def _rewrite_key(call, key, cuts):
+    """Has the key point at the channels that are left."""
+
+    def rewrite(keep):
+        def run(operation, inputs, _):
+            new, picks = list(key), []
+            for place, labels, chosen in cuts:
+                kept = keep(labels)
+                left = np.flatnonzero(np.isin(kept, chosen))
+                if isinstance(chosen, int):
+                    new[place] = int(left[0])
+                    continue
+                if isinstance(chosen, range) and chosen.step < 0:
+                    left = left[::-1]
+                new[place] = _as_slice(left)
+                if new[place] is None:
+                    new[place] = slice(None)
+                    picks.append((place, left))
+            outputs = operation(inputs, tuple(new))
+            for place, left in picks:
+                axis = sum(not isinstance(x, int) for x in new[:place])
+                outputs = ops.take(outputs, left.tolist(), axis)
+            return outputs
+
+        return run
+
+    if cuts:
+        call.rewrite(rewrite)
 
 
-def _tie(store, labels, axis):
-    """Unites the labels of every slice along an axis."""
-    for other in range(labels.ndim):
-        if other != axis:
-            store.unite(labels, labels.take([0], other))
-
-
-def _choice(labels, axis):
-    """How many classes would remain, were slices along `axis` tied."""
-    found, numbers = np.unique(labels, return_inverse=True)
-    trial = Labels()
-    trial.new(len(found))
-    _tie(trial, numbers.reshape(labels.shape), axis)
-    return len(np.unique(trial.roots(np.arange(len(found)))))
+def _as_slice(places):
+    """Places as a slice, `None` if their distances differ."""
+    steps = set(np.diff(places).tolist())
+    if len(steps) > 1:
+        return None
+    step = steps.pop() if steps else 1
+    stop = int(places[-1]) + step
+    return slice(int(places[0]), stop if stop >= 0 else None, step)

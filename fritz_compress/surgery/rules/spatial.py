@@ -2,11 +2,19 @@
 
 from keras import layers
 
-from fritz_compress.surgery.flow import Call, Value, Whole
+from fritz_compress.surgery.call import Call
+from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import channel_axis, rule
+from fritz_compress.surgery.values import Value
 
 
 @rule(
+    layers.AdaptiveAveragePooling1D,
+    layers.AdaptiveAveragePooling2D,
+    layers.AdaptiveAveragePooling3D,
+    layers.AdaptiveMaxPooling1D,
+    layers.AdaptiveMaxPooling2D,
+    layers.AdaptiveMaxPooling3D,
     layers.AveragePooling1D,
     layers.AveragePooling2D,
     layers.AveragePooling3D,
@@ -22,10 +30,12 @@ from fritz_compress.surgery.rules.table import channel_axis, rule
     layers.ZeroPadding1D,
     layers.ZeroPadding2D,
     layers.ZeroPadding3D,
+    *"AdaptiveAveragePool AdaptiveMaxPool AveragePool MaxPool".split(),
 )
 def resample(call: Call) -> list[Value]:
     axis = channel_axis(call.operation)
-    return [call.output(call.channels(axis), axis, call.revived(axis))]
+    call.only(axis)
+    return [call.output({axis: call.strand(axis)})]
 
 
 @rule(layers.Resizing)
@@ -45,5 +55,44 @@ def resizing(call: Call) -> list[Value]:
 )
 def pool_all(call: Call) -> list[Value]:
     layer, axis = call.operation, channel_axis(call.operation)
+    call.only(axis)
     after = axis if layer.keepdims else -1
-    return [call.output(call.channels(axis), after, call.revived(axis))]
+    return [call.output({after: call.strand(axis)})]
+
+
+@rule(*"All Any Amax Amin Argmax Argmin Max Mean Median Min".split())
+def reduce(call: Call) -> list[Value]:
+    """A mean over channels changes with their number, a maximum with each."""
+    reduced = _reduced(call)
+    for axis, strand in call.input().strands.items():
+        if axis in reduced:
+            call.freeze(strand.labels, "reduces all of its channels to one")
+    return [_without(call, reduced)]
+
+
+@rule("Sum")
+def add_up(call: Call) -> list[Value]:
+    """Zeros add nothing to a sum."""
+    reduced = _reduced(call)
+    for axis, strand in call.input().strands.items():
+        if axis in reduced:
+            call.reads(strand)
+    return [_without(call, reduced)]
+
+
+def _reduced(call):
+    rank, axis = len(call.shape()), call.operation.axis
+    if axis is None:
+        return set(range(rank))
+    return {a % rank for a in ([axis] if isinstance(axis, int) else axis)}
+
+
+def _without(call, reduced):
+    keepdims = call.operation.keepdims
+    return call.output(
+        {
+            axis - (0 if keepdims else sum(r < axis for r in reduced)): strand
+            for axis, strand in call.input().strands.items()
+            if axis not in reduced
+        }
+    )

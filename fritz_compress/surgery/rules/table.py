@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import keras
 
-from fritz_compress.surgery.flow import Call, Value
+from fritz_compress.surgery.call import Call
+from fritz_compress.surgery.values import Value
 
 Rule = Callable[[Call], list[Value]]
 
@@ -15,9 +16,10 @@ def rule(*kinds: type | str) -> Callable[[Rule], Rule]:
     """Enters the decorated rule in the table.
 
     Args:
-        *kinds: Layer classes, or class names of raw Keras operations such as
-            `"Add"`, which have no public class. A subclass is not covered by
-            the rule of its base class, as it may compute something else.
+        *kinds: Layer classes, or class names of operations of Keras that have
+            no public class, such as `"Add"` for `keras.ops.add`. A subclass
+            is not covered by the rule of its base class, as it may compute
+            something else.
     """
 
     def enter(function):
@@ -30,8 +32,8 @@ def rule(*kinds: type | str) -> Callable[[Rule], Rule]:
 def find_rule(operation: keras.Operation) -> Rule | None:
     """The rule of an operation, `None` if there is none."""
     kind = type(operation)
-    if isinstance(operation, keras.Layer):
-        return _RULES.get(kind)
+    if kind in _RULES:
+        return _RULES[kind]
     if kind.__module__.split(".")[0] == "keras":
         return _RULES.get(kind.__name__)
     return None
