@@ -9,7 +9,7 @@ TOP = """
 """
 NOUNS = {
     "analysis": "Profile profile",
-    "callbacks": "FilterPruning",
+    "callbacks": "FilterPruning FilterRegularization",
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency
         load sample_pictures to_coreml to_tflite
