@@ -8,7 +8,9 @@ TOP = """
     to_coreml to_tflite training
 """
 NOUNS = {
-    "analysis": "Profile profile",
+    "analysis": """
+        Profile SensitivityRow SensitivityTable plots profile sensitivity
+    """,
     "callbacks": "FilterPruning FilterRegularization",
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency
