@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from fritz_compress.graph import is_graph
 from fritz_compress.surgery.names import (
@@ -49,3 +50,33 @@ def select_kernels(
             + (f" outside of {list(ignored_layers)}." if ignored else ".")
         )
     return list(found.values())
+
+
+def magnitudes(
+    kernels: Sequence[tuple[str, keras.Variable]],
+) -> list[np.ndarray]:
+    """Absolute values of the kernels, to be ranked.
+
+    Raises:
+        ValueError: if one is NaN, which no rank orders.
+    """
+    found = []
+    for layer, kernel in kernels:
+        found.append(np.abs(keras.ops.convert_to_numpy(kernel)))
+        if np.isnan(found[-1]).any():
+            raise ValueError(
+                "Weights must be numbers, to tell which are the smallest. "
+                f"Received: NaN in '{kernel.name}' of layer '{layer}'. Go back "
+                "to weights from before training diverged, and lower the "
+                "learning rate."
+            )
+    return found
+
+
+def measured_sparsity(
+    kernels: Sequence[tuple[str, keras.Variable]],
+) -> float:
+    """Fraction of exact zeros in all kernels together."""
+    values = [keras.ops.convert_to_numpy(kernel) for _, kernel in kernels]
+    zeros = sum(np.count_nonzero(value == 0) for value in values)
+    return zeros / sum(value.size for value in values)
