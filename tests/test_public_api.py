@@ -8,8 +8,10 @@ TOP = """
     to_coreml to_tflite training
 """
 NOUNS = {
-    "analysis": "Profile profile",
-    "callbacks": "FilterPruning",
+    "analysis": """
+        Profile SensitivityRow SensitivityTable plots profile sensitivity
+    """,
+    "callbacks": "FilterPruning FilterRegularization",
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency
         load sample_pictures to_coreml to_tflite

@@ -21,8 +21,7 @@ def l1_norms(kernel: np.ndarray, axis: int = -1) -> np.ndarray:
     >>> l1_norms(np.array([[1.0, 2.0], [-3.0, 0.0]]))
     array([4., 2.])
     """
-    # float64: a sum over millions of float16 weights would overflow.
-    return _over_filters(np.sum, np.abs(kernel), axis, dtype="float64")
+    return sums(np.abs(kernel), axis)
 
 
 def squared_norms(kernel: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -31,8 +30,7 @@ def squared_norms(kernel: np.ndarray, axis: int = -1) -> np.ndarray:
     >>> squared_norms(np.array([[1.0, 2.0], [-3.0, 0.0]]))
     array([10.,  4.])
     """
-    squares = np.square(kernel, dtype="float64")
-    return _over_filters(np.sum, squares, axis)
+    return sums(np.square(kernel, dtype="float64"), axis)
 
 
 def l2_norms(kernel: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -102,7 +100,13 @@ def layer_adaptive(squares: np.ndarray) -> np.ndarray:
     )
 
 
-def _over_filters(reduce, values, axis, **options):
+def sums(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Sum over each filter; arguments as in `l1_norms`.
+
+    >>> sums(np.array([[1.0, 2.0], [-3.0, 0.0]]))
+    array([-2.,  2.])
+    """
     values = np.asarray(values)
     axes = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
-    return reduce(values, axis=axes, **options)
+    # float64: a sum over millions of float16 weights would overflow.
+    return values.sum(axis=axes, dtype="float64")

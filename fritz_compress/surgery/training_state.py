@@ -84,7 +84,7 @@ def carry_optimizer_state(
             that are trainable now, or keeps state of another shape than its
             weights' (Adafactor).
     """
-    old_weights = _counterparts(model, original)
+    old_weights = counterparts(model, original)
     old, new = original.optimizer, model.optimizer
     with _noting_references(new) as references:
         new.build(model.trainable_variables)
@@ -148,7 +148,9 @@ def _made_anew(config: Any) -> Any:
         return None
 
 
-def _counterparts(model, original):
+def counterparts(
+    model: keras.Model, original: keras.Model
+) -> dict[int, keras.Variable]:
     """For the `id` of every weight of a model, the one in the other model."""
     layers = {name: layer for layer, name in name_layers(original).items()}
     return {

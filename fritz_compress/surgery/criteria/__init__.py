@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fritz_compress.surgery.criteria.activations import AveragePercentageOfZeros
 from fritz_compress.surgery.criteria.base import Criterion, FromFunction
 from fritz_compress.surgery.criteria.chance import Random
+from fritz_compress.surgery.criteria.gradients import Taylor
 from fritz_compress.surgery.criteria.normalization import (
     BatchNormalizationScale,
 )
@@ -19,6 +21,7 @@ from fritz_compress.surgery.criteria.weights import (
 from fritz_compress.surgery.groups import ChannelGroup
 
 __all__ = [
+    "AveragePercentageOfZeros",
     "BatchNormalizationScale",
     "Criterion",
     "GeometricMedian",
@@ -26,6 +29,7 @@ __all__ = [
     "L2",
     "LayerAdaptiveMagnitude",
     "Random",
+    "Taylor",
     "get",
 ]
 

@@ -61,6 +61,24 @@ class Criterion:
         )
 
 
+def check_none_is_missing(
+    model: keras.Model, groups: Sequence[ChannelGroup], needs: str
+) -> None:
+    """Raises a ValueError for groups that a criterion cannot score.
+
+    Args:
+        groups: The groups without what it needs.
+        needs: The start of a sentence that goes on "after every layer".
+    """
+    names = [name for group in groups for name in group.producers]
+    if names:
+        raise ValueError(
+            f"{needs} after every layer that is pruned. Received: model "
+            f"'{model.name}', which has none after {names}. Pass these names "
+            "in `ignored_layers`, or use another criterion, such as 'l1'."
+        )
+
+
 class FromFunction(Criterion):
     """A function from a group to its scores, as a criterion."""
 

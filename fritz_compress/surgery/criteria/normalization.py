@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from fritz_compress.surgery.criteria.base import Criterion
+from fritz_compress.surgery.criteria.base import (
+    Criterion,
+    check_none_is_missing,
+)
 from fritz_compress.surgery.groups import ChannelGroup
 from fritz_compress.surgery.names import name_layers
 
@@ -38,16 +41,11 @@ class BatchNormalizationScale(Criterion):
             group.check_numbers()
         layers = {name: layer for layer, name in name_layers(model).items()}
         found = [_scales(layers, group) for group in groups]
-        missing = [g for g, scales in zip(groups, found) if not scales]
-        if missing:
-            names = [name for group in missing for name in group.producers]
-            raise ValueError(
-                "Criterion 'bn_scale' needs a BatchNormalization with "
-                "`scale=True` after every layer that is pruned. Received: "
-                f"model '{model.name}', which has none after {names}. Pass "
-                "these names in `ignored_layers`, or use another criterion, "
-                "such as 'l1'."
-            )
+        check_none_is_missing(
+            model,
+            [group for group, scales in zip(groups, found) if not scales],
+            "Criterion 'bn_scale' needs a BatchNormalization with `scale=True`",
+        )
         return [_means(g.channels, s) for g, s in zip(groups, found)]
 
 

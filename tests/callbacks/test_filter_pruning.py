@@ -394,8 +394,8 @@ ARGUMENTS = {
         "0 <= begin_step < end_step. Received: begin_step=10, end_step=10.",
     ),
     "begin": ({"begin_step": -1}, "begin_step=-1, end_step=1000."),
-    "frequency": ({"frequency": 0}, "Received: frequency=0, round_to=4."),
-    "round_to": ({"round_to": 0}, "Received: frequency=100, round_to=0."),
+    "frequency": ({"frequency": 0}, "Received: frequency=0."),
+    "round_to": ({"round_to": 0}, "Received: round_to=0."),
     "string": (
         {"ignored_layers": "head"},
         "Received: the string 'head'. Pass ['head'].",

@@ -1,0 +1,118 @@
+"""Evaluations on disk, so that a sweep goes on after a kill.
+
+The only file of `analysis` that touches files: a sweep of hours must not
+depend on the process that started it.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+Metrics = dict[str, float]
+# A layer and a fraction; `None` and 0.0 for the model as it is.
+Key = tuple[str | None, float]
+
+
+class Sweep:
+    """Measurements by layer and fraction, each on disk as soon as it is made.
+
+    Attributes:
+        measured: The metrics of each evaluation so far.
+    """
+
+    def __init__(self, measured: dict[Key, Metrics], file: IO[str] | None):
+        self.measured = measured
+        self._file = file
+
+    def add(self, key: Key, metrics: Metrics) -> None:
+        """Takes a measurement, and writes its line through to the disk."""
+        self.measured[key] = metrics
+        if self._file is not None:
+            layer, fraction = key
+            _write(
+                self._file,
+                {"layer": layer, "fraction": fraction, "metrics": metrics},
+            )
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | os.PathLike | None, settings: Mapping[str, str]
+) -> Iterator[Sweep]:
+    """A sweep that goes on where the file ends; with `None` one in memory.
+
+    The file has one JSON object per line, the first with the settings. A last
+    line that a kill tore is cut off.
+
+    Args:
+        path: The file; it is made if it is not there.
+        settings: All that measurements depend on, each by name. A file with
+            other settings is left alone.
+
+    Raises:
+        ValueError: if the file is no sweep, or one with other settings; or if
+            its folder does not exist.
+    """
+    if path is None:
+        yield Sweep({}, None)
+        return
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"The folder of `resume_file` '{path}' does not exist. Create "
+            f"'{path.parent}' first."
+        )
+    lines, length = _whole_lines(path)
+    measured = _read(path, lines, settings)
+    with open(path, "a", encoding="utf-8") as file:
+        file.truncate(length)
+        if not lines:
+            _write(file, {"sweep": "sensitivity", "settings": dict(settings)})
+        yield Sweep(measured, file)
+
+
+def _whole_lines(path):
+    """The lines that end, and how many bytes they take."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole and not _HEAD.startswith(content[: len(_HEAD)]):
+        raise _not_a_sweep(path)
+    return whole.splitlines(), len(whole)
+
+
+def _read(path, lines, settings):
+    if not lines:
+        return {}
+    try:
+        header, *points = map(json.loads, lines)
+        found = header["settings"]
+        measured = {(p["layer"], p["fraction"]): p["metrics"] for p in points}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _not_a_sweep(path) from error
+    other = [k for k in settings if found.get(k) != settings[k]]
+    if other:
+        raise ValueError(
+            f"`resume_file` '{path}' holds a sweep with other "
+            f"{' and '.join(other)}. Name another file, or remove this one to "
+            "start again."
+        )
+    return measured
+
+
+def _write(file, record):
+    file.write(json.dumps(record) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _not_a_sweep(path):
+    return ValueError(
+        f"`resume_file` '{path}' exists and is not a sweep. Name another file."
+    )
+
+
+# How each file begins, however short a kill left it.
+_HEAD = b'{"sweep": "sensitivity"'
