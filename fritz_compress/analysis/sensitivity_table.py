@@ -160,12 +160,13 @@ class SensitivityTable:
         Raises:
             ValueError: if the text has another header, or no rows.
         """
-        header, *records = csv.reader(io.StringIO(text))
-        if header != list(_HEADER) or not records:
+        header, *records = [*csv.reader(io.StringIO(text))] or [[]]
+        lengths = {len(record) for record in records}
+        if header != list(_HEADER) or lengths != {len(_HEADER)}:
             raise ValueError(
                 "Expected the text of `SensitivityTable.to_csv`, with the "
                 f"columns {', '.join(_HEADER)}, and at least one row. "
-                f"Received: {len(records)} rows of {', '.join(header)}."
+                f"Received: {text[:200]!r}."
             )
         model, kind, criterion, metric, mode, baseline = records[0][:6]
         rows, tied = [], {}

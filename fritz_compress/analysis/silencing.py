@@ -17,13 +17,17 @@ from fritz_compress.surgery.names import (
 )
 from fritz_compress.surgery.rounding import kept_channels
 
-# Their weights scale or shift; they select nothing.
-_WITHOUT_KERNELS = (
-    keras.layers.BatchNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.Normalization,
-    keras.layers.PReLU,
+# What has several axes at times and yet is no kernel: slopes of PReLU, biases
+# of attention heads, what normalizations hold.
+_NO_KERNELS = (
+    "alpha",
+    "beta",
+    "bias",
+    "gamma",
+    "mean",
+    "scale",
+    "variance",
+    "vector_u",
 )
 
 
@@ -187,12 +191,11 @@ def check_weights(model: keras.Model) -> None:
 
 
 def _kernels(layer):
-    if isinstance(layer, _WITHOUT_KERNELS):
-        return []
     return [
         weight
         for weight in layer.weights
         if len(weight.shape) > 1
+        and weight.name not in _NO_KERNELS
         and "float" in keras.backend.standardize_dtype(weight.dtype)
     ]
 

@@ -11,6 +11,7 @@ from fritz_compress.cli import (
     convert,
     demo,
     distill,
+    norms,
     profile,
     stylize,
     train,
@@ -18,7 +19,7 @@ from fritz_compress.cli import (
 from fritz_compress.cli.console import console
 from fritz_compress.silence import silenced
 
-COMMANDS = (demo, train, distill, stylize, convert, profile, benchmark)
+COMMANDS = (demo, train, distill, stylize, convert, profile, norms, benchmark)
 
 app = typer.Typer(
     name="fritz-compress",
