@@ -22,9 +22,9 @@ NOUNS = {
         load_pretrained
     """,
     "surgery": """
-        ChannelGroup ChannelGroups LayerChange RemovalReport channel_groups
-        criteria prune_filters removal_report remove_filters
-        remove_pruned_filters
+        Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value
+        Whole channel_groups criteria prune_filters register_rule
+        removal_report remove_filters remove_pruned_filters
     """,
     "training": "Photos distill read_photo train_perceptual warmup_cosine",
 }

@@ -158,7 +158,7 @@ def find_filters(
     chosen, ignored = _choice(model, layers, ignored_layers)
     groups, skipped, seen = [], [], set()
     for group in channel_groups(model):
-        members = {by_name[m] for m in (*group.producers, *group.followers)}
+        members = {by_name[m] for m in (*group.makers, *group.followers)}
         reason = None if group.keeps_zero else group.note
         if members & ignored:
             reason = "in ignored_layers"

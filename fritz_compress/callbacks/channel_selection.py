@@ -112,7 +112,7 @@ def zeroed_fraction(groups: Sequence[ChannelGroup]) -> float:
 def _reason_to_skip(group, ignored, frozen):
     if not group.keeps_zero:
         return group.note
-    named = ignored.intersection((*group.producers, *group.followers))
+    named = ignored.intersection((*group.makers, *group.followers))
     if named:
         return f"'{min(named)}' is in ignored_layers"
     for share in group.shares:

@@ -41,6 +41,7 @@ class ChannelGroup:
             channel of each its number in the group, -1 if in another group.
             A layer with several kinds of channels has a name for each, such
             as `"attention:heads"`.
+        makers: Names of these layers, without the kinds.
         followers: Layers with weights per channel: normalizations, depthwise
             convolutions.
         readers: Layers that mix the channels into new ones.
@@ -53,6 +54,7 @@ class ChannelGroup:
     """
 
     producers: dict[str, np.ndarray]
+    makers: tuple[str, ...]
     followers: tuple[str, ...]
     readers: tuple[str, ...]
     channels: int
@@ -206,17 +208,18 @@ def _group(flow, producers, reason, roots, revived):
     def channels(labels):
         return number[flow.labels.roots(labels)]
 
-    making = {producer.operation for producer in producers}
+    making = dict.fromkeys(producer.operation for producer in producers)
     shares = tuple(_shares(flow, channels, making))
-    own = {flow.name(operation) for operation in making}
+    makers = tuple(map(flow.name, making))
     reviving = [revived[root] for root in roots if root in revived]
     return ChannelGroup(
         producers={
             flow.name(p.operation, p.part): channels(flow.produced[p])
             for p in producers
         },
+        makers=makers,
         followers=tuple(
-            dict.fromkeys(s.layer for s in shares if s.layer not in own)
+            dict.fromkeys(s.layer for s in shares if s.layer not in makers)
         ),
         readers=tuple(
             dict.fromkeys(

@@ -35,6 +35,7 @@ def prune_filters(
     round_to: int = 4,
     ignored_layers: Sequence[str] = (),
     min_filters: int = 4,
+    prune_normalized: bool = False,
     optimizer_state: bool = False,
 ) -> keras.Model:
     """A new model without the filters that matter least.
@@ -66,6 +67,7 @@ def prune_filters(
         ignored_layers: Names of layers, or of models inside the model, whose
             groups keep all channels.
         min_filters: Layers keep at least so many filters, or all they have.
+        prune_normalized: As in `remove_filters`.
         optimizer_state: As in `remove_filters`.
 
     Returns: a model with the same names, compiled as `model` is; see
@@ -89,7 +91,7 @@ def prune_filters(
     """
     _check_arguments(fraction, scope, round_to, min_filters, ignored_layers)
     criterion = criteria.get(criterion)
-    flow = label_channels(model, find_rule)
+    flow = label_channels(model, find_rule, prune_normalized)
     fractions = _fractions(model, groups_of(flow), fraction, ignored_layers)
     groups = list(fractions)
     for group in groups:
@@ -229,7 +231,9 @@ def _fractions(model, groups, fraction, ignored_layers):
 def _named_fractions(model, reasons, fractions):
     found = {}
     for path, fraction in fractions.items():
-        name = name_layers(model)[find_layer(model, path)]
+        name = path
+        if not any(path in group.producers for group in reasons):
+            name = name_layers(model)[find_layer(model, path)]
         own = {g: why for g, why in reasons.items() if name in g.producers}
         if not own:
             raise ValueError(
@@ -254,7 +258,7 @@ def _named_fractions(model, reasons, fractions):
 def _reason_to_stay(group, ignored):
     if group.frozen:
         return f"it must stay because of {group.frozen}"
-    named = ignored.intersection((*group.producers, *group.followers))
+    named = ignored.intersection((*group.makers, *group.followers))
     return f"'{min(named)}' is in ignored_layers" if named else None
 
 

@@ -24,6 +24,7 @@ def remove_filters(
     model: keras.Model,
     filters: Mapping[str, Sequence[int]],
     *,
+    prune_normalized: bool = False,
     optimizer_state: bool = False,
 ) -> keras.Model:
     """A new model without some of the filters.
@@ -38,7 +39,12 @@ def remove_filters(
         filters: For each layer by name (`"encoder/conv"` in a nested model
             where the name alone is not unique) the indices of the output
             channels to remove. Negative ones count from the end; duplicates
-            and indices tied to each other count once.
+            and indices tied to each other count once. A layer with several
+            kinds of channels has a name for each, as `channel_groups` prints
+            them: `"attention:heads"`.
+        prune_normalized: Whether channels may go over which a layer, group
+            or root-mean-square normalization takes its statistics. These,
+            and so the output, then change; train on. Defaults to `False`.
         optimizer_state: Whether the new optimizer goes on from the state of
             the old one (momentum, moments, step count), cut as the weights
             are.
@@ -61,7 +67,7 @@ def remove_filters(
     >>> smaller = remove_filters(model, {"conv_1": [0, 3], "conv_2": [-1]})
     >>> print(removal_report(model, smaller))
     """
-    flow = label_channels(model, find_rule)
+    flow = label_channels(model, find_rule, prune_normalized)
     gone = [_roots(flow, name, indices) for name, indices in filters.items()]
     return remove_channels(flow, gone, optimizer_state)
 

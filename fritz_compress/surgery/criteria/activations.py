@@ -11,8 +11,9 @@ from fritz_compress.surgery.criteria.base import (
     Criterion,
     check_none_is_missing,
 )
-from fritz_compress.surgery.flow import Flow, label_channels
+from fritz_compress.surgery.flow import Flow
 from fritz_compress.surgery.groups import ChannelGroup
+from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.rules import find_rule
 
 # Functions that are zero for some range of inputs, whatever they are called.
@@ -97,15 +98,15 @@ class AveragePercentageOfZeros(Criterion):
     def _shares(self, flow, watched):
         """Share of non-zero numbers at every label of each tensor."""
         x = _in_order(flow.graph.model, self.x)
-        totals = [np.zeros(labels.size) for labels in watched.values()]
-        numbers = {tensor: i for i, tensor in enumerate(watched)}
+        totals = {key: np.zeros(len(found)) for key, found in watched.items()}
 
         def call(node, *args, **kwargs):
             results = node.operation(*args, **kwargs)
             for tensor, result in zip(node.outputs, tree.flatten(results)):
-                if tensor in numbers:
-                    used = _used(result, watched[tensor])
-                    totals[numbers[tensor]] += used * result.shape[0]
+                for axis in range(len(tensor.shape)):
+                    if (tensor, axis) in totals:
+                        used = _used(result, axis) * result.shape[0]
+                        totals[tensor, axis] += used
             return results
 
         for first in range(0, len(x[0]), self.batch_size):
@@ -117,17 +118,17 @@ class AveragePercentageOfZeros(Criterion):
                 ],
                 call,
             )
-        return [total / len(x[0]) for total in totals]
+        return [total / len(x[0]) for total in totals.values()]
 
 
 def _activations(flow: Flow) -> dict:
-    """Outputs of activations that give zeros, with their labels."""
+    """Labels of what activations that give zeros put out, by tensor and axis."""
     return {
-        tensor: flow.value(tensor).labels
+        (tensor, axis): strand.labels
         for node in flow.graph.nodes
         if _gives_zeros(node.operation)
         for tensor in node.outputs
-        if flow.value(tensor).labels.size > 1
+        for axis, strand in flow.values[tensor].strands.items()
     }
 
 
@@ -137,11 +138,11 @@ def _gives_zeros(operation):
     return name.lower().replace("_", "") in _ZEROING
 
 
-def _used(result, labels):
-    """Share of non-zero numbers, over the axes without labels."""
-    axes = tuple(i for i, size in enumerate(labels.shape) if size == 1)
+def _used(result, axis):
+    """Share of non-zero numbers at every position along an axis."""
+    axes = tuple(other for other in range(len(result.shape)) if other != axis)
     used = ops.cast(ops.not_equal(result, 0), "float32")
-    return ops.convert_to_numpy(ops.mean(used, axes)).ravel()
+    return ops.convert_to_numpy(ops.mean(used, axes))
 
 
 def _in_order(model, x):

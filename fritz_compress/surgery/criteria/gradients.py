@@ -10,8 +10,8 @@ from fritz_compress.graph import flatten_layers
 from fritz_compress.ops.importance import sums
 from fritz_compress.surgery.criteria.base import Criterion
 from fritz_compress.surgery.criteria.samples import batches
-from fritz_compress.surgery.flow import label_channels
 from fritz_compress.surgery.groups import ChannelGroup
+from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.rebuilding import rebuild
 from fritz_compress.surgery.rules import find_rule
 from fritz_compress.surgery.training_state import counterparts
@@ -85,7 +85,7 @@ class Taylor(Criterion):
             id(share.weight): share.weight
             for group in groups
             for share in group.shares
-            if share.layer in group.producers
+            if share.layer in group.makers
         }
         values = {
             key: keras.ops.convert_to_numpy(weight)
@@ -190,10 +190,10 @@ def _copy(model):
 def _changes(group, products):
     """Absolute sums over the filters of each layer, added up."""
     changes = np.zeros(group.channels)
-    for producer in group.producers:
+    for maker in group.makers:
         change = np.zeros(group.channels)
         for share in group.shares:
-            if share.layer == producer:
+            if share.layer == maker:
                 own = share.channels >= 0
                 found = sums(products[id(share.weight)], share.axis)
                 np.add.at(change, share.channels[own], found[own])
