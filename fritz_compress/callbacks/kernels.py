@@ -106,6 +106,13 @@ def find_kernels(
     return kernels, tuple(skipped)
 
 
+def measured_sparsity(kernels: Sequence[Kernel]) -> float:
+    """Fraction of exact zeros in all kernels together."""
+    values = [keras.ops.convert_to_numpy(kernel.weight) for kernel in kernels]
+    zeros = sum(int(np.count_nonzero(value == 0)) for value in values)
+    return zeros / sum(value.size for value in values)
+
+
 def _named_layers(
     model,
 ) -> Iterator[tuple[keras.Layer, str, keras.Layer]]:

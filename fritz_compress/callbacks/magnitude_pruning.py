@@ -4,8 +4,7 @@ import numpy as np
 from keras import ops
 
 from fritz_compress.callbacks.channel_selection import check_ignored_layers
-from fritz_compress.callbacks.kernel_selection import measured_sparsity
-from fritz_compress.callbacks.kernels import find_kernels
+from fritz_compress.callbacks.kernels import find_kernels, measured_sparsity
 from fritz_compress.callbacks.scheduled_pruning import (
     ScheduledPruning,
     schedule_from,
@@ -194,8 +193,7 @@ class MagnitudePruning(ScheduledPruning):
         return zip(weights, self._kept)
 
     def _measure(self):
-        pairs = [(kernel.layer, kernel.weight) for kernel in self._kernels]
-        return float(measured_sparsity(pairs))
+        return measured_sparsity(self._kernels)
 
     def _is_reached(self, fraction):
         return self.sparsity_m_by_n is not None or super()._is_reached(fraction)
