@@ -11,7 +11,10 @@ NOUNS = {
     "analysis": """
         Profile SensitivityRow SensitivityTable plots profile sensitivity
     """,
-    "callbacks": "FilterPruning FilterRegularization",
+    "callbacks": """
+        ConstantSparsity FilterPruning FilterRegularization
+        LotteryTicketRewinding MagnitudePruning PolynomialDecay
+    """,
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency
         load sample_pictures to_coreml to_tflite

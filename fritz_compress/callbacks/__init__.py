@@ -5,5 +5,14 @@ from fritz_compress.callbacks.filter_regularization import (
     FilterRegularization,
 )
 from fritz_compress.callbacks.lottery_ticket import LotteryTicketRewinding
+from fritz_compress.callbacks.magnitude_pruning import MagnitudePruning
+from fritz_compress.ops.schedules import ConstantSparsity, PolynomialDecay
 
-__all__ = ["FilterPruning", "FilterRegularization", "LotteryTicketRewinding"]
+__all__ = [
+    "ConstantSparsity",
+    "FilterPruning",
+    "FilterRegularization",
+    "LotteryTicketRewinding",
+    "MagnitudePruning",
+    "PolynomialDecay",
+]

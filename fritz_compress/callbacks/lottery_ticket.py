@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from fritz_compress.callbacks import snapshot
@@ -11,11 +12,7 @@ from fritz_compress.callbacks.channel_selection import (
     check_ignored_layers,
     network_of,
 )
-from fritz_compress.callbacks.kernel_selection import (
-    magnitudes,
-    measured_sparsity,
-    select_kernels,
-)
+from fritz_compress.callbacks.kernels import find_kernels, measured_sparsity
 from fritz_compress.callbacks.masks import Masks
 from fritz_compress.ops.sparsity import lowest_of_all
 
@@ -40,8 +37,9 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
     other callbacks keep (`EarlyStopping`, `ReduceLROnPlateau`) is theirs and
     is not rewound; list a `LearningRateScheduler` after this callback.
 
-    Only kernels are zeroed: trainable weights of two or more axes, not biases
-    or normalization scales. The model keeps its size; zeros make it smaller
+    Zeroed are the weights that `MagnitudePruning` would zero: kernels, but
+    not depthwise ones, biases or normalizations; the attribute `skipped` lists
+    what else is left alone. The model keeps its size; zeros make it smaller
     once it is compressed. In a `keras.distillation.Distiller` the student
     trains by rounds.
 
@@ -127,11 +125,12 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
         self.scope = scope
         self.checkpoint_file = _check_file(checkpoint_file)
         self.ignored_layers = check_ignored_layers(ignored_layers)
+        self.skipped: tuple[tuple[str, str], ...] = ()
 
     def on_train_begin(self, logs=None):
         # Reset here, not in __init__: one instance may serve several fits.
         network = network_of(self.model)
-        self._kernels = select_kernels(network, self.ignored_layers)
+        self._kernels, self.skipped = find_kernels(network, self.ignored_layers)
         self._masks = Masks()
         self._early: snapshot.Snapshot | None = None
         self._round: int | None = None
@@ -177,8 +176,8 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
         if due > 0:
             gone = self._choose(due)
             if not any(
-                ops.convert_to_numpy(kernel)[zero].any()
-                for (_, kernel), zero in zip(self._kernels, gone)
+                ops.convert_to_numpy(kernel.weight)[zero].any()
+                for kernel, zero in zip(self._kernels, gone)
             ):
                 self._round = due
                 self._mask(gone)
@@ -236,14 +235,14 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
 
     def _mask(self, gone):
         self._masks.update(
-            (kernel, ~zero) for (_, kernel), zero in zip(self._kernels, gone)
+            (kernel.weight, ~zero) for kernel, zero in zip(self._kernels, gone)
         )
         self._masks.apply()
 
     def _choose(self, due):
         """Which weights of each kernel are zero after so many rounds."""
         network_of(self.model)  # On JAX that syncs the weights.
-        scores = magnitudes(self._kernels)
+        scores = [np.abs(kernel.read()) for kernel in self._kernels]
         sparsity = 1 - (1 - self.fraction_per_round) ** due
         if self.scope == "global":
             return lowest_of_all(scores, sparsity)

@@ -65,8 +65,10 @@ def lowest_of_all(
     sizes = [array.size for array in arrays]
     scores = np.concatenate([np.ravel(array) for array in arrays])
     starts = np.cumsum([0, *sizes[:-1]])
-    largest = [start + np.argmax(a) for start, a in zip(starts, arrays)]
-    scores[largest] = np.inf
+    # The last of the largest, as of equal ones the first are chosen.
+    scores[
+        starts + sizes - 1 - [np.argmax(a.ravel()[::-1]) for a in arrays]
+    ] = np.inf
     kept = kept_count(scores.size, sparsity, at_least=len(arrays))
     chosen = lowest(scores, scores.size - kept)
     return [
