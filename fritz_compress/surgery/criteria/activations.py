@@ -122,7 +122,7 @@ class AveragePercentageOfZeros(Criterion):
 
 
 def _activations(flow: Flow) -> dict:
-    """Labels of what activations that give zeros put out, by tensor and axis."""
+    """What activations that give zeros put out: labels by tensor and axis."""
     return {
         (tensor, axis): strand.labels
         for node in flow.graph.nodes
