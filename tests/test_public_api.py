@@ -13,7 +13,8 @@ NOUNS = {
     """,
     "callbacks": """
         ConstantSparsity FilterPruning FilterRegularization
-        LotteryTicketRewinding MagnitudePruning PolynomialDecay
+        IterativePruning LotteryTicketRewinding MagnitudePruning
+        PolynomialDecay
     """,
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency

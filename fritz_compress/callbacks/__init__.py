@@ -4,6 +4,7 @@ from fritz_compress.callbacks.filter_pruning import FilterPruning
 from fritz_compress.callbacks.filter_regularization import (
     FilterRegularization,
 )
+from fritz_compress.callbacks.iterative_pruning import IterativePruning
 from fritz_compress.callbacks.lottery_ticket import LotteryTicketRewinding
 from fritz_compress.callbacks.magnitude_pruning import MagnitudePruning
 from fritz_compress.ops.schedules import ConstantSparsity, PolynomialDecay
@@ -12,6 +13,7 @@ __all__ = [
     "ConstantSparsity",
     "FilterPruning",
     "FilterRegularization",
+    "IterativePruning",
     "LotteryTicketRewinding",
     "MagnitudePruning",
     "PolynomialDecay",
