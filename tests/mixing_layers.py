@@ -1,0 +1,217 @@
+"""Which positions of its inputs a layer mixes, by class: for the oracle.
+
+A layer that is not listed works position by position, or only moves data, as
+far as the oracle is concerned. If it does not, noise spreads, and the oracle
+says that removed channels leak.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import layers
+
+from fritz_compress.graph import Node, Tensor
+
+# Number of spatial axes.
+CONVOLUTIONS = {
+    layers.Conv1D: 1,
+    layers.Conv2D: 2,
+    layers.Conv3D: 3,
+    layers.Conv1DTranspose: 1,
+    layers.Conv2DTranspose: 2,
+    layers.Conv3DTranspose: 3,
+    layers.SeparableConv1D: 1,
+    layers.SeparableConv2D: 2,
+    layers.ConvLSTM1D: 1,
+    layers.ConvLSTM2D: 2,
+    layers.ConvLSTM3D: 3,
+}
+RECURRENT = (
+    layers.SimpleRNN,
+    layers.LSTM,
+    layers.GRU,
+    layers.ConvLSTM1D,
+    layers.ConvLSTM2D,
+    layers.ConvLSTM3D,
+)
+ATTENTION = (layers.Attention, layers.AdditiveAttention)
+
+
+def unread(node: Node, index: int, noise: np.ndarray) -> np.ndarray | None:
+    """Where a call must not read its input, so that noise stays apart.
+
+    Args:
+        node: The call.
+        index: Which of the call's tensors.
+        noise: Where noise is in it, of shape (1, ...).
+
+    Returns: booleans like `noise`, `None` if the call does not mix.
+    """
+    kind = type(innermost(node.operation))
+    rule = _RULES.get(kind) or _RULES.get(kind.__name__)
+    return rule and rule(node, index, noise)
+
+
+def innermost(operation):
+    """The layer inside wrappers such as TimeDistributed."""
+    if isinstance(operation, layers.Bidirectional):
+        return operation.forward_layer
+    while isinstance(operation, layers.Wrapper):
+        operation = operation.layer
+    return operation
+
+
+def channel_axes(operation, rank: int) -> list[int]:
+    """Axes along which a layer's output channels are counted."""
+    layer = innermost(operation)
+    if isinstance(layer, layers.EinsumDense):
+        read, _, made = _letters(layer.equation)
+        return [
+            axis
+            for axis, letter in enumerate(_spelled(made, rank))
+            if letter not in read + "."
+        ]
+    return [rank + _channel_axis(layer)]
+
+
+@contextlib.contextmanager
+def deaf_to_itself(operation, channels: np.ndarray):
+    """Makes a recurrent layer not read units of its own, for a while."""
+    silenced = []
+    if len(channels):
+        silenced = [
+            (kernel, keras.ops.convert_to_numpy(kernel).copy(), rows)
+            for kernel, rows in _recurrent_kernels(operation, channels)
+        ]
+    for kernel, values, rows in silenced:
+        silent = values.copy()
+        silent[..., rows, :] = 0
+        kernel.assign(silent)
+    try:
+        yield
+    finally:
+        for kernel, values, _ in silenced:
+            kernel.assign(values)
+
+
+def _recurrent_kernels(layer, channels):
+    """Recurrent kernels and the rows that read these channels."""
+    if isinstance(layer, layers.Bidirectional):
+        forward = backward = channels
+        if layer.merge_mode == "concat":
+            units = layer.forward_layer.units
+            forward = channels[channels < units]
+            backward = channels[channels >= units] - units
+        yield layer.forward_layer.cell.recurrent_kernel, forward
+        yield layer.backward_layer.cell.recurrent_kernel, backward
+    elif isinstance(layer, RECURRENT):
+        yield layer.cell.recurrent_kernel, channels
+
+
+def _outside(noise, summed, apart=()):
+    """What sums have to leave out.
+
+    Args:
+        summed: Axes that are summed over.
+        apart: Axes along which sums are of other terms.
+
+    Where all terms of a sum are noise, so is the sum: they stay.
+    """
+    lost = noise.all(axis=summed, keepdims=True)
+    rows = tuple(set(range(noise.ndim)) - {*summed, *apart})
+    found = (noise & ~lost).any(axis=rows, keepdims=True)
+    return np.broadcast_to(found, noise.shape)
+
+
+def _channel_axis(layer):
+    if getattr(layer, "data_format", None) == "channels_first":
+        return -1 - CONVOLUTIONS[type(layer)]
+    return -1
+
+
+def _of_convolution(node, index, noise):
+    layer = innermost(node.operation)
+    axis = _channel_axis(layer)
+    last = np.moveaxis(noise, axis, -1)
+    groups = last.reshape(*last.shape[:-1], getattr(layer, "groups", 1), -1)
+    rank = groups.ndim
+    found = _outside(groups, summed=(rank - 1,), apart=(rank - 2,))
+    return np.moveaxis(found.reshape(last.shape), -1, axis)
+
+
+def _of_recurrent(node, index, noise):
+    if index:
+        return None  # States stay unit by unit.
+    if type(innermost(node.operation)) in CONVOLUTIONS:
+        return _of_convolution(node, index, noise)
+    return _of_last_axis(node, index, noise)
+
+
+def _of_last_axis(node, index, noise):
+    return _outside(noise, summed=(noise.ndim - 1,))
+
+
+def _of_attention(node, index, noise):
+    # Queries and keys are multiplied; values keep their channels.
+    values = 1 if isinstance(node.operation, ATTENTION) else 2
+    return None if index == values else _of_last_axis(node, index, noise)
+
+
+def _of_dot(node, index, noise):
+    axes = node.operation.axes
+    axis = axes if isinstance(axes, int) else axes[index]
+    return _outside(noise, summed=(axis % noise.ndim,))
+
+
+def _of_matmul(node, index, noise):
+    tensors = [i for i, v in enumerate(node.args) if isinstance(v, Tensor)]
+    summed = noise.ndim - 1 - tensors[index]
+    apart = range(noise.ndim - 2) if len(tensors) > 1 else ()
+    return _outside(noise, (summed,), tuple(apart))
+
+
+def _of_einsum_dense(node, index, noise):
+    read, kernel, made = _letters(innermost(node.operation).equation)
+    return _of_letters(noise, read, kernel, made)
+
+
+def _of_einsum(node, index, noise):
+    *operands, made = _letters(node.operation.subscripts)
+    others = "".join(operands[:index] + operands[index + 1 :])
+    return _of_letters(noise, operands[index], others, made)
+
+
+def _letters(equation):
+    operands, made = equation.replace(" ", "").split("->")
+    return *operands.split(","), made
+
+
+def _spelled(letters, rank):
+    """A dot for every axis that an ellipsis stands for."""
+    return letters.replace("...", "." * (rank + 3 - len(letters)))
+
+
+def _of_letters(noise, read, others, made):
+    axes = list(enumerate(_spelled(read, noise.ndim)))
+    summed = tuple(i for i, letter in axes if letter not in made)
+    apart = tuple(
+        i for i, letter in axes if letter in others and letter in made
+    )
+    # The first axis is that of samples, which noise has one of.
+    return _outside(noise, summed, apart) if summed else None
+
+
+_RULES = {
+    **dict.fromkeys(CONVOLUTIONS, _of_convolution),
+    **dict.fromkeys(RECURRENT, _of_recurrent),
+    **dict.fromkeys(ATTENTION, _of_attention),
+    layers.Dense: _of_last_axis,
+    layers.MultiHeadAttention: _of_last_axis,
+    layers.GroupQueryAttention: _of_last_axis,
+    layers.Dot: _of_dot,
+    layers.EinsumDense: _of_einsum_dense,
+    "DotProductAttention": _of_attention,
+    "Einsum": _of_einsum,
+    "Matmul": _of_matmul,
+}

@@ -1,0 +1,218 @@
+"""What a model must compute once channels are removed, found with noise.
+
+`silenced_outputs` runs a model call by call, next to a few noisy copies of
+itself. Layers that make channels get large noise on those that are removed,
+in the copies only. Where a layer mixes channels, what differs between the
+copies is what the removed channels feed: it is set to zero, as if the layer
+were deaf to it, and copies and original go on alike. Everything else is just
+run, so that noise spreads as data does. Nothing here knows of labels, groups
+or rules.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import masked_normalization
+import mixing_layers
+import numpy as np
+from keras import tree
+
+from fritz_compress.graph import Node, trace
+from fritz_compress.surgery.names import name_layers
+
+# Pairs of opposite noise: what dies in an activation lives in its twin. The
+# second pair is large, to be seen behind means and saturated gates.
+STRENGTHS = (1.0, -1.0, 8.0, -8.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """One tensor of the model and of its noisy copies.
+
+    Attributes:
+        clean: The value without noise.
+        noisy: The values of the copies; empty if none differs.
+    """
+
+    clean: Any
+    noisy: tuple = ()
+
+    def differing(self) -> np.ndarray:
+        """Where any copy differs for any sample, of shape (1, ...)."""
+        clean = keras.ops.convert_to_numpy(self.clean)
+        found = np.zeros((1, *clean.shape[1:]), bool)
+        for value in self.noisy:
+            differs = keras.ops.convert_to_numpy(value) != clean
+            found |= differs.any(axis=0, keepdims=True)
+        return found
+
+    def zeroed(self, where: np.ndarray) -> "Streams":
+        """Zero at these positions, in the copies as well."""
+
+        def zero(value):
+            return keras.ops.where(where, keras.ops.zeros_like(value), value)
+
+        silent = Streams(zero(self.clean), tuple(map(zero, self.noisy)))
+        return silent if silent.differing().any() else Streams(silent.clean)
+
+
+class RemovedChannelsLeak(AssertionError):
+    """Removed channels change what the rest of the model computes."""
+
+
+def silenced_outputs(
+    model: keras.Model,
+    removed: Mapping[str, Sequence[int]],
+    inputs: Sequence[Any],
+    seed: int = 0,
+    masked_statistics: bool = False,
+) -> list[np.ndarray]:
+    """Outputs of a model whose layers are deaf to removed channels.
+
+    Args:
+        model: A Functional or built Sequential model.
+        removed: For every layer that makes removed channels, by its name in
+            `name_layers`, their indices along its channel axis (the new axes
+            of an EinsumDense, flat). Layers tied to them need not be named,
+            as sums carry the noise.
+        inputs: One array per input of the model, of two samples or more.
+        seed: Of the noise.
+        masked_statistics: Whether layer, group, RMS and unit normalization
+            may meet removed channels, and leave them out of their statistics.
+            Otherwise such channels leak.
+
+    Raises:
+        RemovedChannelsLeak: if a removed channel reaches an output.
+    """
+    graph = trace(model)
+    names = name_layers(model)
+    rng = np.random.default_rng(seed)
+
+    def call(node, *args, **kwargs):
+        gone = np.asarray(removed.get(names.get(node.operation), ()), int)
+        if masked_statistics and _normalizes_noise(node, args):
+            return _normalize(node.operation, args[0])
+        with mixing_layers.deaf_to_itself(node.operation, gone):
+            results = _run(node, *_silence(node, args, kwargs))
+        if not gone.size:
+            return results
+        return [_add_noise(node, value, gone, rng) for value in results]
+
+    values = [
+        Streams(keras.ops.convert_to_tensor(value, tensor.dtype))
+        for value, tensor in zip(inputs, graph.inputs, strict=True)
+    ]
+    outputs = tree.flatten(graph.run(values, call))
+    leaks = [i for i, value in enumerate(outputs) if value.differing().any()]
+    if leaks:
+        raise RemovedChannelsLeak(
+            f"Noise in removed channels reaches outputs {leaks} of model "
+            f"'{model.name}'."
+        )
+    return [keras.ops.convert_to_numpy(value.clean) for value in outputs]
+
+
+def removed_channels(
+    groups: Iterable, chosen: Mapping[int, Sequence[int]]
+) -> dict[str, list[int]]:
+    """All output channels, by layer, that belong to chosen channels.
+
+    Args:
+        groups: The groups of a model, as `channel_groups` returns them.
+        chosen: For groups, by their place, the numbers of their channels.
+    """
+    found: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        for name, numbers in group.producers.items():
+            own = np.isin(numbers, np.asarray(chosen.get(place, ()), int))
+            found.setdefault(name, []).extend(np.flatnonzero(own).tolist())
+    return {name: indices for name, indices in found.items() if indices}
+
+
+def _silence(node: Node, args, kwargs):
+    """The arguments with zeros where the call would mix noise with others."""
+    if isinstance(node.operation, mixing_layers.ATTENTION):
+        # Keys that are values as well are silenced only as keys.
+        query, value, *key = args[0]
+        args = ([query, value, *(key or [value])], *args[1:])
+
+    flat = tree.flatten((args, kwargs))
+    tensors = [i for i, v in enumerate(flat) if isinstance(v, Streams)]
+    for index, place in enumerate(tensors):
+        value = flat[place]
+        if value.noisy:
+            where = mixing_layers.unread(node, index, value.differing())
+            flat[place] = value if where is None else value.zeroed(where)
+    return tree.pack_sequence_as((args, kwargs), flat)
+
+
+def _run(node: Node, args, kwargs) -> list[Streams]:
+    """All output tensors of one call."""
+    operation = node.operation
+    if "training" in inspect.signature(operation.call).parameters:
+        kwargs = {**kwargs, "training": False}
+
+    def compute(pick):
+        own_args, own_kwargs = tree.map_structure(
+            lambda v: pick(v) if isinstance(v, Streams) else v, (args, kwargs)
+        )
+        return tree.flatten(operation(*own_args, **own_kwargs))
+
+    clean = compute(lambda value: value.clean)
+    if not any(value.noisy for value in _streams(args, kwargs)):
+        return [Streams(value) for value in clean]
+    copies = [
+        compute(lambda v: v.noisy[copy] if v.noisy else v.clean)
+        for copy in range(len(STRENGTHS))
+    ]
+    return [Streams(*pair) for pair in zip(clean, zip(*copies))]
+
+
+def _streams(*structures) -> list[Streams]:
+    return [v for v in tree.flatten(structures) if isinstance(v, Streams)]
+
+
+def _add_noise(node, value: Streams, channels, rng) -> Streams:
+    """Other noise in every copy, at these channels of every position."""
+    clean = keras.ops.convert_to_numpy(value.clean)
+    axes = mixing_layers.channel_axes(node.operation, clean.ndim)
+    shape = [n if a in axes else 1 for a, n in enumerate(clean.shape)]
+    where = np.zeros(int(np.prod(shape)), bool)
+    where[channels] = True
+    scale = where.reshape(shape) * (1 + np.abs(clean.astype("float64")).max())
+    # Of both signs and never small.
+    twins = [
+        scale
+        * rng.uniform(1, 3, clean.shape)
+        * rng.choice([-1, 1], clean.shape)
+        for _ in STRENGTHS[::2]
+    ]
+    before = value.noisy or (value.clean,) * len(STRENGTHS)
+    return Streams(
+        value.clean,
+        tuple(
+            noisy + keras.ops.cast(strength * twins[copy // 2], clean.dtype)
+            for copy, (noisy, strength) in enumerate(zip(before, STRENGTHS))
+        ),
+    )
+
+
+def _normalizes_noise(node, args):
+    kinds = masked_normalization.KINDS
+    return isinstance(node.operation, kinds) and bool(args[0].noisy)
+
+
+def _normalize(layer, value: Streams) -> list[Streams]:
+    """By hand, from the channels without noise, which keeps its places."""
+    clean = keras.ops.convert_to_numpy(value.clean)
+    result = masked_normalization.normalized(layer, clean, value.differing())
+    result = keras.ops.convert_to_tensor(result.astype(clean.dtype))
+    return [
+        Streams(
+            result,
+            tuple(result + (noisy - value.clean) for noisy in value.noisy),
+        )
+    ]
