@@ -31,6 +31,9 @@ def label_channels(
         flow.values[tensor] = Value(stays="an input of the model")
     for node in flow.graph.nodes:
         visit(flow, node, find_rule(node.operation))
+    for calls in flow.graph.nested.values():
+        for tensors in zip(*calls):
+            _tie_inputs(flow, tensors)
     flow.finish()
     return flow
 
@@ -49,6 +52,18 @@ def visit(flow: Flow, node: Node, rule: Callable | None) -> None:
         _keep_whole(flow, node, str(reason))
     else:
         flow.values.update(zip(node.outputs, outputs, strict=True))
+
+
+def _tie_inputs(flow, tensors):
+    """A model inside takes one shape of input, however often it is called."""
+    values = [flow.values[tensor] for tensor in tensors]
+    for axis in {axis for value in values for axis in value.strands}:
+        strands = [v.strands[axis] for v in values if axis in v.strands]
+        for strand in strands:
+            flow.labels.unite(strands[0].labels, strand.labels)
+        for value in values:
+            if axis not in value.strands:
+                flow.labels.freeze(strands[0].labels, value.stays)
 
 
 def _check_all_weights_labelled(flow, operation):

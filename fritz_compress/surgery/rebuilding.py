@@ -45,7 +45,7 @@ class _Rebuilding:
         if isinstance(model, keras.Sequential):
             copy = keras.Sequential(
                 [
-                    _input_layer(model),
+                    _input_layer(model, *self.input_shapes(model)),
                     *(self.operation(layer) for layer in model.layers),
                 ],
                 name=model.name,
@@ -53,12 +53,32 @@ class _Rebuilding:
         else:
             copy = keras.models.clone_model(
                 _uncompiled(model),
-                input_tensors=_inputs(model),
+                input_tensors=_inputs(model, self.input_shapes(model)),
                 clone_function=self.operation,
                 call_function=self.call,
             )
         self.copies[model] = copy
         return copy
+
+    def input_shapes(self, model):
+        """Shapes of a model's inputs; one inside may be fed fewer channels."""
+        shapes = [tuple(tensor.shape) for tensor in model.inputs]
+        for tensors in self.flow.graph.nested.get(model, [])[:1]:
+            for place, tensor in enumerate(tensors):
+                shapes[place] = self.shape(shapes[place], tensor)
+        return shapes
+
+    def shape(self, shape, tensor):
+        """A declared shape, where it is known cut as the tensor that comes."""
+        strands = self.flow.values[tensor].strands
+        return tuple(
+            (
+                len(self.keep(strands[axis].labels))
+                if axis in strands and size is not None
+                else size
+            )
+            for axis, size in enumerate(shape)
+        )
 
     def operation(self, operation):
         """The counterpart of a layer, a raw operation or a nested model."""
@@ -191,25 +211,30 @@ def _initializers(operation, config):
     }
 
 
-def _input_layer(model):
+def _input_layer(model, shape):
     """A copy of a Sequential model's input, its name included."""
     first = model.get_config()["layers"][0]
     if first["class_name"] == "InputLayer":
-        return keras.layers.InputLayer.from_config(first["config"])
+        return _resized_input(first["config"], shape)
     (tensor,) = model.inputs
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype)
 
 
-def _inputs(model):
+def _inputs(model, shapes):
     """Copies of a Functional model's inputs, in their structure."""
+    shapes = {id(t): shape for t, shape in zip(model.inputs, shapes)}
     copies = {
-        id(layer.output): keras.layers.InputLayer.from_config(
-            layer.get_config()
+        id(layer.output): _resized_input(
+            layer.get_config(), shapes[id(layer.output)]
         ).output
         for layer in model.layers
         if isinstance(layer, keras.layers.InputLayer)
     }
     return keras.tree.map_structure(lambda t: copies[id(t)], model.input)
+
+
+def _resized_input(config, shape):
+    return keras.layers.InputLayer.from_config({**config, "batch_shape": shape})
 
 
 def _uncompiled(model):
