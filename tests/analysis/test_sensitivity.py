@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from analysis.sensitivity_models import FRACTIONS, data, errors, pointwise_model
 from helpers import distinct_weights
 from keras import layers
+from sensitivity_models import FRACTIONS, data, errors, pointwise_model
 
 from fritz_compress.analysis import sensitivity
 from fritz_compress.layers import InstanceNormalization
