@@ -258,7 +258,9 @@ def nan_model():
 
 def bare_model():
     model = pointwise_model()
-    return keras.Sequential(model.layers, name="bare")
+    bare = keras.Sequential(model.layers, name="bare")
+    bare.build(model.input_shape)
+    return bare
 
 
 class Subclassed(keras.Model):
