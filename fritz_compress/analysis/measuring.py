@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from fritz_compress import workers
-from fritz_compress.analysis.probe import Experiment, Probe, Zeros, digest
+from fritz_compress.analysis.probe import Experiment, Probe, Zeros
+from fritz_compress.analysis.settings import digest
 from fritz_compress.analysis.sweep import Key, Metrics
 
 # For each key what to zero, made when it is needed.

@@ -1,7 +1,6 @@
 """Which layers of a model bear pruning."""
 
 import functools
-import json
 import math
 import os
 import re
@@ -10,15 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from fritz_compress.analysis import sweep
 from fritz_compress.analysis.measuring import measurer
-from fritz_compress.analysis.probe import Experiment, digest
+from fritz_compress.analysis.probe import Experiment
 from fritz_compress.analysis.sensitivity_table import (
     SensitivityRow,
     SensitivityTable,
 )
+from fritz_compress.analysis.settings import settings_of
 from fritz_compress.analysis.silencing import (
     check_weights,
     find_filters,
@@ -132,7 +131,9 @@ def sensitivity(
         model, x=x, y=y, batch_size=batch_size, evaluate=evaluate
     )
     measure = measurer(experiment, n_jobs, len(fractions))
-    with sweep.opened(resume_file, _settings(experiment, targets)) as sweeping:
+    with sweep.opened(
+        resume_file, settings_of(experiment, targets)
+    ) as sweeping:
         baseline = _measure_baseline(measure, sweeping)
         metric = _checked_metric(metric, baseline)
         mode = _better_direction(mode, metric)
@@ -274,26 +275,3 @@ def _name_of(criterion):
     if isinstance(criterion, str):
         return criterion
     return getattr(criterion, "__name__", type(criterion).__name__)
-
-
-def _settings(experiment, targets):
-    """Digests of all that a measurement depends on."""
-    model = dict(experiment.config)
-    compiled = dict(model.pop("compile_config", None) or {})
-    evaluate = experiment.evaluate
-    data = keras.tree.flatten([experiment.x, experiment.y])
-    return {
-        "model": digest(json.dumps(model, sort_keys=True)),
-        "weights": digest(*experiment.weights),
-        "criterion": digest(*(target.ranking for target in targets)),
-        "metrics": digest(
-            json.dumps(compiled, sort_keys=True),
-            getattr(evaluate, "__qualname__", type(evaluate).__name__),
-        ),
-        "data": digest(
-            *(
-                part if isinstance(part, np.ndarray) else type(part).__name__
-                for part in data
-            )
-        ),
-    }
