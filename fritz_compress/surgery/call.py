@@ -64,6 +64,10 @@ class Call:
         return self.flow.number(self._owner)
 
     @functools.cached_property
+    def _variables(self):
+        return weights_by_attribute(self._owner)
+
+    @functools.cached_property
     def arguments(self) -> dict[str, Any]:
         """What the operation was called with, by the names of its `call`."""
         signature = inspect.signature(self.operation.call)
@@ -156,7 +160,7 @@ class Call:
                 a layer inside.
         """
         attribute = self._weights + attribute
-        weight = weights_by_attribute(self._owner).get(attribute)
+        weight = self._variables.get(attribute)
         if weight is None:
             return
         rank = len(weight.shape)
