@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from fritz_compress.graph import Node, trace, weights_by_attribute
+from fritz_compress.graph import Node, trace
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Flow, Whole
 from fritz_compress.surgery.values import Value
@@ -70,7 +70,7 @@ def _check_all_weights_labelled(flow, operation):
     """A weight that a rule does not know would silently start afresh."""
     if not isinstance(operation, keras.Layer) or not operation.weights:
         return
-    own = weights_by_attribute(operation)
+    own = flow.variables(operation)
     known = {id(own[name]) for name in flow.slots.get(operation, {})}
     unknown = [w.name for w in operation.weights if id(w) not in known]
     if unknown:
