@@ -30,7 +30,10 @@ NOUNS = {
         Whole channel_groups criteria prune_filters register_rule
         removal_report remove_filters remove_pruned_filters
     """,
-    "training": "Photos distill read_photo train_perceptual warmup_cosine",
+    "training": """
+        Photos PruningAttempt PruningReport distill prune_layer_by_layer
+        read_photo train_perceptual warmup_cosine
+    """,
 }
 
 
