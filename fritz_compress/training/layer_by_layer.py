@@ -9,8 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
-from fritz_compress.surgery import channel_groups, criteria, remove_filters
+from fritz_compress.surgery import criteria, remove_filters
+from fritz_compress.surgery.groups import groups_of
+from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.pruning import checked_scores
+from fritz_compress.surgery.removal import remove_channels
+from fritz_compress.surgery.rules import find_rule
 from fritz_compress.training.pruning_journal import (
     Journal,
     PruningAttempt,
@@ -214,15 +218,14 @@ class _Pruning:
 
     def _try(self, producers, kept):
         """One step: the model is replaced if it recovers."""
-        group = group_of(channel_groups(self.model), producers)
-        smaller = self.trainer.compile(self._without_least(group, kept))
+        channels, smaller = self._without_least(producers, kept)
         before = self.trainer.measure(smaller)
         done = sum(step.epochs for step in self.steps)
         after, epochs = self.trainer.recover(smaller, done)
         accepted = self.trainer.reaches_floor(after)
         step = PruningAttempt(
             layer=", ".join(producers),
-            channels_before=group.channels,
+            channels_before=channels,
             channels_after=kept,
             metric_before=before,
             metric_after=after,
@@ -235,27 +238,26 @@ class _Pruning:
         self.journal.write(self.steps, model=self.model if accepted else None)
         return step
 
-    def _without_least(self, group, kept):
+    def _without_least(self, producers, kept):
+        """How many channels a group has, and the model with fewer of them."""
+        flow = label_channels(self.model, find_rule)
+        group = group_of(groups_of(flow), producers)
         (scores,) = checked_scores(self.criterion, self.model, [group])
-        order = np.argsort(scores, kind="stable")
-        gone = order[: group.channels - kept]
-        # Removed from one layer, they go from all that are tied to it.
-        name, channels = next(iter(group.producers.items()))
-        filters = np.flatnonzero(np.isin(channels, gone))
-        return remove_filters(self.model, {name: filters.tolist()})
+        least = np.argsort(scores, kind="stable")[: group.channels - kept]
+        smaller = remove_channels(
+            flow, [group.roots[least]], optimizer_state=False
+        )
+        return group.channels, self.trainer.compile(smaller)
 
     def _arguments(self, model, criterion):
         """What the steps depend on, for the journal."""
-        name = (
-            criterion
-            if isinstance(criterion, str)
-            else type(criterion).__name__
-        )
+        if not isinstance(criterion, str):
+            criterion = type(criterion).__name__
         return {
             "model": _digest(model),
             "samples": self.trainer.size,
             "plan": [dataclasses.asdict(ladder) for ladder in self.ladders],
-            "criterion": name,
+            "criterion": criterion,
             **dataclasses.asdict(self._settings),
         }
 
@@ -264,6 +266,6 @@ def _digest(model):
     """Few letters that differ if any weight differs."""
     digest = hashlib.sha256()
     for weight in model.weights:
-        digest.update(f"{weight.path} {weight.shape}".encode())
+        digest.update(str(tuple(weight.shape)).encode())
         digest.update(keras.ops.convert_to_numpy(weight).tobytes())
     return digest.hexdigest()[:16]

@@ -46,7 +46,7 @@ def plan_ladders(
     for group, fraction in _chosen(model, groups, fractions):
         _check_fraction(fraction)
         rungs = tuple(_rungs(group.channels, fraction, step_fraction, round_to))
-        named = ignored.intersection((*group.producers, *group.followers))
+        named = ignored.intersection((*group.makers, *group.followers))
         if group.frozen:
             reason = group.note
         elif named:
@@ -110,8 +110,9 @@ def _chosen(model, groups, fractions):
 
 def _made_by(model, groups, name):
     """The groups of a layer that may shrink."""
-    find_layer(model, name)
-    made = groups.of(name)
+    made = [g for g in groups if name in (*g.producers, *g.makers)]
+    if not made:
+        find_layer(model, name)
     free = [group for group in made if not group.frozen]
     if not free:
         reason = made[0].note if made else "it makes no channels"
