@@ -17,8 +17,7 @@ _CONSTANT = "_CONSTANT_VALUE"  # Stands where the name of a layer would.
 def trace_tf_keras(model: Any) -> Graph:
     """Lists the calls that a tf_keras model makes, as `graph.trace` does.
 
-    The operations of the graph are tf_keras layers. The shapes and dtypes of
-    inner tensors are not known.
+    The operations of the graph are tf_keras layers, and `nested` is empty.
 
     Args:
         model: A Functional or a built Sequential model of tf_keras.
@@ -40,7 +39,7 @@ def trace_tf_keras(model: Any) -> Graph:
     )
     nodes: list[Node] = []
     outputs = _replay(model, inputs, {}, nodes)
-    return Graph(model, inputs, tuple(nodes), outputs)
+    return Graph(model, inputs, tuple(nodes), outputs, nested={})
 
 
 def is_tf_keras_graph(layer: Any) -> bool:

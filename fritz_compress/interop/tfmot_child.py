@@ -249,12 +249,16 @@ def _fit(model, job, data, callbacks):
 
 
 def _deserialized(namespace, value):
-    """A name, or an object from its class and arguments."""
-    if isinstance(value, dict) and "class_name" in value:
+    """Names, or objects from their class and arguments, in any structure."""
+    if isinstance(value, list):
+        return [_deserialized(namespace, entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if "class_name" in value:
         # `deserialize` would take the optimizers of before 2023.
         kind = getattr(namespace, value["class_name"])
         return kind.from_config(value["config"])
-    return value
+    return {k: _deserialized(namespace, entry) for k, entry in value.items()}
 
 
 def _copy_back(layers, weights_of):
