@@ -9,6 +9,7 @@ run, so that noise spreads as data does. Nothing here knows of labels, groups
 or rules.
 """
 
+import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,9 +76,10 @@ def silenced_outputs(
     Args:
         model: A Functional or built Sequential model.
         removed: For every layer that makes removed channels, by its name in
-            `name_layers`, their indices along its channel axis (the new axes
-            of an EinsumDense, flat). Layers tied to them need not be named,
-            as sums carry the noise.
+            `name_layers`, their indices along its channel axis; parts of it
+            such as `"attention:heads"` on their own, as in a group's
+            `producers`. Layers tied to them need not be named, as sums carry
+            the noise.
         inputs: One array per input of the model, of two samples or more.
         seed: Of the noise.
         masked_statistics: Whether layer, group, RMS and unit normalization
@@ -92,14 +94,17 @@ def silenced_outputs(
     rng = np.random.default_rng(seed)
 
     def call(node, *args, **kwargs):
-        gone = np.asarray(removed.get(names.get(node.operation), ()), int)
+        gone = _parts(removed, names.get(node.operation))
         if masked_statistics and _normalizes_noise(node, args):
             return _normalize(node.operation, args[0])
-        with mixing_layers.deaf_to_itself(node.operation, gone):
+        with contextlib.ExitStack() as stack:
+            for part in gone.items():
+                silence = mixing_layers.deaf_inside(node.operation, *part)
+                stack.enter_context(silence)
             results = _run(node, *_silence(node, args, kwargs))
-        if not gone.size:
-            return results
-        return [_add_noise(node, value, gone, rng) for value in results]
+        for part in gone.items():
+            results = [_add_noise(node, v, *part, rng) for v in results]
+        return results
 
     values = [
         Streams(keras.ops.convert_to_tensor(value, tensor.dtype))
@@ -130,6 +135,15 @@ def removed_channels(
             own = np.isin(numbers, np.asarray(chosen.get(place, ()), int))
             found.setdefault(name, []).extend(np.flatnonzero(own).tolist())
     return {name: indices for name, indices in found.items() if indices}
+
+
+def _parts(removed, name):
+    """Removed channels of a layer, by the part of it that has them."""
+    return {
+        key.partition(":")[2]: np.asarray(indices, int)
+        for key, indices in removed.items()
+        if key.partition(":")[0] == name and len(indices)
+    }
 
 
 def _silence(node: Node, args, kwargs):
@@ -175,14 +189,15 @@ def _streams(*structures) -> list[Streams]:
     return [v for v in tree.flatten(structures) if isinstance(v, Streams)]
 
 
-def _add_noise(node, value: Streams, channels, rng) -> Streams:
+def _add_noise(node, value: Streams, part, channels, rng) -> Streams:
     """Other noise in every copy, at these channels of every position."""
     clean = keras.ops.convert_to_numpy(value.clean)
-    axes = mixing_layers.channel_axes(node.operation, clean.ndim)
-    shape = [n if a in axes else 1 for a, n in enumerate(clean.shape)]
-    where = np.zeros(int(np.prod(shape)), bool)
-    where[channels] = True
-    scale = where.reshape(shape) * (1 + np.abs(clean.astype("float64")).max())
+    where = mixing_layers.removed_positions(
+        node.operation, part, channels, clean.shape
+    )
+    if not where.any():
+        return value
+    scale = where * (1 + np.abs(clean.astype("float64")).max())
     # Of both signs and never small.
     twins = [
         scale

@@ -13,6 +13,7 @@ from fritz_compress.cli import (
     distill,
     norms,
     profile,
+    prune,
     sensitivity,
     stylize,
     train,
@@ -29,6 +30,7 @@ COMMANDS = (
     profile,
     norms,
     sensitivity,
+    prune,
     benchmark,
 )
 

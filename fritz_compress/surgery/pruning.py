@@ -96,8 +96,6 @@ def prune_filters(
     flow = label_channels(model, find_rule, prune_normalized)
     fractions = _fractions(model, groups_of(flow), fraction, ignored_layers)
     groups = list(fractions)
-    for group in groups:
-        group.check_numbers()
     scores = checked_scores(criterion, model, groups)
     quotas = [_Quota.of(group, round_to, min_filters) for group in groups]
     if scope == "layer":
