@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from fritz_compress.analysis import sweep
-from fritz_compress.analysis.measuring import measurer
+from fritz_compress.analysis.measuring import measuring
 from fritz_compress.analysis.probe import Experiment
 from fritz_compress.analysis.sensitivity_table import (
     SensitivityRow,
@@ -64,10 +64,11 @@ def sensitivity(
 
     With `n_jobs`, evaluations run in processes of joblib. On a cluster wrap
     the call in joblib's `parallel_config`, with `backend="dask"` and a
-    `dask.distributed.Client`, or with `backend="ray"` after
-    `ray.util.joblib.register_ray()` (extras `dask` and `ray`). Each worker
-    gets the model and the data once, from Ray once per layer. Several workers
-    on one accelerator compete for its memory.
+    `dask.distributed.Client`, or with `backend="ray"` and `n_jobs`, the
+    number of workers, after `ray.util.joblib.register_ray()` (extras `dask`
+    and `ray`). Each worker gets the model and the data once; from Ray once per
+    layer, and Ray hands over results layer by layer. Several workers on one
+    accelerator compete for its memory.
 
     Args:
         model: A Functional or built Sequential model, compiled unless
@@ -130,10 +131,11 @@ def sensitivity(
     experiment = Experiment.on(
         model, x=x, y=y, batch_size=batch_size, evaluate=evaluate
     )
-    measure = measurer(experiment, n_jobs, len(fractions))
-    with sweep.opened(
-        resume_file, settings_of(experiment, targets)
-    ) as sweeping:
+    settings = settings_of(experiment, targets)
+    with (
+        sweep.opened(resume_file, settings) as sweeping,
+        measuring(experiment, n_jobs, len(fractions)) as measure,
+    ):
         baseline = _measure_baseline(measure, sweeping)
         metric = _checked_metric(metric, baseline)
         mode = _better_direction(mode, metric)

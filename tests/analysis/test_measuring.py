@@ -66,7 +66,7 @@ def dask_cluster():
     with (
         distributed.LocalCluster(
             n_workers=2,
-            threads_per_worker=2,
+            threads_per_worker=1,
             processes=True,
             dashboard_address=":0",
         ) as cluster,
@@ -91,9 +91,14 @@ def ray_cluster():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["filters", "weights"])
 @pytest.mark.parametrize(
-    "processes", [loky_processes, dask_cluster, ray_cluster]
+    "processes, kind",
+    [
+        (loky_processes, "filters"),
+        (loky_processes, "weights"),
+        (dask_cluster, "filters"),
+        (ray_cluster, "filters"),
+    ],
 )
 def test_workers_give_what_one_process_gives(
     processes, kind, tmp_path, monkeypatch
@@ -144,8 +149,7 @@ def test_calls_are_refused_on_another_backend():
         workers.call_with_backend("numpy", "math:hypot", 3, 4)
 
 
-@pytest.mark.parametrize("streams", [True, False])
-def test_calls_are_made_as_they_are_needed(streams):
+def test_calls_are_made_as_they_are_needed():
     made = []
 
     def calls():
@@ -153,6 +157,13 @@ def test_calls_are_made_as_they_are_needed(streams):
             made.append(number)
             yield joblib.delayed(abs)(-number)
 
-    results = workers.run_all(calls(), None, streams)
-    assert next(results) == 0 and len(made) < 5
-    assert list(results) == [1, 2, 3, 4]
+    with workers.pool(None) as pool:
+        results = pool.run(calls())
+        assert next(results) == 0 and len(made) < 5
+        assert list(results) == [1, 2, 3, 4]
+        assert list(pool.run(calls())) == [0, 1, 2, 3, 4]
+
+
+def test_batches():
+    assert [*workers.batches(range(5), 2)] == [[0, 1], [2, 3], [4]]
+    assert [*workers.batches([], 2)] == []
