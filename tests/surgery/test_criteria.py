@@ -374,6 +374,10 @@ def test_taylor_needs_a_loss_and_samples():
     with pytest.raises(ValueError, match=r"arrays of \[3, 4\] samples"):
         x, y = data(4)
         score(criteria.Taylor(x[:3], y, loss="mse"), model)
+    with pytest.raises(ValueError, match="an iterable with none; a gen"):
+        score(criteria.Taylor(iter(()), loss="mse"), model)
+    with pytest.raises(ValueError, match=r"arrays of \[0\] samples"):
+        score(criteria.AveragePercentageOfZeros(x[:0]), model)
     with pytest.raises(ValueError, match="Received: batch_size=0"):
         criteria.Taylor(*data(), batch_size=0)
     with pytest.raises(ValueError, match="Received: batch_size=-1"):
