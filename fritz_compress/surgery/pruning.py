@@ -9,16 +9,9 @@ import keras
 import numpy as np
 
 from fritz_compress.surgery import criteria
-from fritz_compress.surgery.groups import (
-    ChannelGroup,
-    groups_of,
-)
+from fritz_compress.surgery.groups import ChannelGroup, groups_of
 from fritz_compress.surgery.labelling import label_channels
-from fritz_compress.surgery.names import (
-    find_layer,
-    layers_inside,
-    name_layers,
-)
+from fritz_compress.surgery.names import find_layer, layers_inside, name_layers
 from fritz_compress.surgery.removal import remove_channels
 from fritz_compress.surgery.rounding import kept_channels, whole_channels
 from fritz_compress.surgery.rules import find_rule
