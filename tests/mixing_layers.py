@@ -7,6 +7,7 @@ says that removed channels leak.
 
 import contextlib
 
+import hub_blocks
 import keras
 import numpy as np
 from keras import layers
@@ -82,12 +83,17 @@ def removed_positions(
         axes = [len(shape) + _channel_axis(layer)]
     sizes = [n if a in axes else 1 for a, n in enumerate(shape)]
     flat = np.zeros(int(np.prod(sizes)), bool)
-    if not isinstance(layer, HEADED) or not part:
+    if not part or not _has_inside(layer):
         flat[indices] = True
     if isinstance(operation, layers.Bidirectional):
         units = operation.forward_layer.units
         flat[units:] = flat[: len(flat) - units]
     return flat.reshape(sizes)
+
+
+def _has_inside(layer):
+    """Whether parts of a layer are never seen in its outputs."""
+    return isinstance(layer, HEADED) or hub_blocks.is_block(layer)
 
 
 def _made_axes(layer, part, rank):
@@ -129,6 +135,9 @@ def _read_inside(operation, part, indices):
         if isinstance(layer, RECURRENT):
             yield layer.cell.recurrent_kernel, -2, indices
     layer = innermost(operation)
+    if hub_blocks.is_block(layer) and part:
+        for weight in hub_blocks.reading(layer, part):
+            yield weight, -2, indices
     if not isinstance(layer, HEADED) or not part:
         return
     inner = {sub.name: sub for sub in flatten_layers(layer)}

@@ -17,9 +17,10 @@ def rule(*kinds: type | str) -> Callable[[Rule], Rule]:
 
     Args:
         *kinds: Layer classes, or class names of operations of Keras that have
-            no public class, such as `"Add"` for `keras.ops.add`. A subclass
-            is not covered by the rule of its base class, as it may compute
-            something else.
+            no public class, such as `"Add"` for `keras.ops.add`; for layers
+            of KerasHub, which need not be installed, such as
+            `"keras_hub>ViTEncoder"`. A subclass is not covered by the rule of
+            its base class, as it may compute something else.
     """
 
     def enter(function):
@@ -34,9 +35,10 @@ def find_rule(operation: keras.Operation) -> Rule | None:
     kind = type(operation)
     if kind in _RULES:
         return _RULES[kind]
-    if kind.__module__.split(".")[0] == "keras":
+    package = kind.__module__.split(".")[0]
+    if package == "keras":
         return _RULES.get(kind.__name__)
-    return None
+    return _RULES.get(f"{package}>{kind.__name__}")
 
 
 def channel_axis(layer: keras.Layer) -> int:
