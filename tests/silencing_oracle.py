@@ -11,7 +11,6 @@ or rules.
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -166,7 +165,8 @@ def _silence(node: Node, args, kwargs):
 def _run(node: Node, args, kwargs) -> list[Streams]:
     """All output tensors of one call."""
     operation = node.operation
-    if "training" in inspect.signature(operation.call).parameters:
+    if isinstance(operation, keras.Layer):
+        # Layers inside of one may take it, though it does not.
         kwargs = {**kwargs, "training": False}
 
     def compute(pick):

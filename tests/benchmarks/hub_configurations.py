@@ -4,9 +4,16 @@ import keras_hub
 
 models = keras_hub.models
 
-TEXT = {"vocabulary_size": 20, "num_layers": 2, "hidden_dim": 16}
+VOCABULARY = 20
+SEQUENCE = 6
+# Sounds have more samples than texts have tokens.
+SOUND = {
+    ("MoonshineBackbone", "encoder_input_values"): 1200,
+    ("MoonshineBackbone", "encoder_padding_mask"): 1200,
+}
+TEXT = {"vocabulary_size": VOCABULARY, "num_layers": 2, "hidden_dim": 16}
 ENCODER = {**TEXT, "num_heads": 2, "intermediate_dim": 24}
-BOUNDED = {**ENCODER, "max_sequence_length": 6}
+BOUNDED = {**ENCODER, "max_sequence_length": SEQUENCE}
 DECODER = {
     **TEXT,
     "num_query_heads": 4,
@@ -52,6 +59,23 @@ MIX_TRANSFORMER = {
     "max_drop_path_rate": 0.1,
     "layerwise_patch_sizes": [7, 3],
     "layerwise_strides": [4, 2],
+}
+T5_GEMMA = {
+    "vocabulary_size": VOCABULARY,
+    **{
+        f"{side}_{key}": value
+        for side in ("encoder", "decoder")
+        for key, value in {
+            "hidden_dim": 16,
+            "intermediate_dim": 24,
+            "num_layers": 1,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 4,
+            "layer_types": ["full_attention"],
+        }.items()
+    },
+    "cross_attention_hidden_size": 16,
 }
 # The arguments of backbones that take nothing but numbers.
 ARGUMENTS = {
@@ -101,7 +125,7 @@ ARGUMENTS = {
     "ESM2Backbone": ENCODER,
     "ESMBackbone": ENCODER,
     "EdRecBackbone": {
-        "vocab_size": 20,
+        "vocab_size": VOCABULARY,
         "num_layers_enc": 1,
         "num_layers_dec": 1,
         "num_heads": 2,
@@ -125,18 +149,18 @@ ARGUMENTS = {
         "image_shape": (32, 32, 3),
     },
     "ElectraBackbone": {
-        "vocab_size": 20,
+        "vocab_size": VOCABULARY,
         "num_layers": 2,
         "num_heads": 2,
         "hidden_dim": 16,
         "embedding_dim": 8,
         "intermediate_dim": 24,
-        "max_sequence_length": 6,
+        "max_sequence_length": SEQUENCE,
     },
     "FNetBackbone": {
         **TEXT,
         "intermediate_dim": 24,
-        "max_sequence_length": 6,
+        "max_sequence_length": SEQUENCE,
     },
     "FalconBackbone": {
         **TEXT,
@@ -164,7 +188,7 @@ ARGUMENTS = {
     "GPTNeoXBackbone": BOUNDED,
     "Gemma3Backbone": {**GEMMA, "image_size": 16},
     "Gemma3nBackbone": {
-        "text_vocab_size": 20,
+        "text_vocab_size": VOCABULARY,
         "text_hidden_size": 8,
         "num_hidden_layers": 1,
         "pad_token_id": 0,
@@ -252,7 +276,7 @@ ARGUMENTS = {
         "use_msfa": False,
     },
     "MoonshineBackbone": {
-        "vocabulary_size": 20,
+        "vocabulary_size": VOCABULARY,
         "filter_dim": 16,
         "encoder_num_layers": 1,
         "decoder_num_layers": 1,
@@ -301,7 +325,7 @@ ARGUMENTS = {
         "shared_expert_intermediate_dim": 16,
     },
     "RWKV7Backbone": {
-        "vocabulary_size": 20,
+        "vocabulary_size": VOCABULARY,
         "hidden_size": 16,
         "num_layers": 2,
         "head_size": 4,
@@ -337,6 +361,8 @@ ARGUMENTS = {
         "window_size": 4,
     },
     "T5Backbone": ENCODER,
+    "T5Gemma2Backbone": T5_GEMMA,
+    "T5GemmaBackbone": T5_GEMMA,
     "VGGBackbone": {
         "stackwise_num_repeats": [1, 2],
         "stackwise_num_filters": [8, 16],
@@ -382,9 +408,216 @@ ARGUMENTS = {
 }
 
 
-def names():
-    return sorted(ARGUMENTS)
+def _residual(**changes):
+    return models.ResNetBackbone(**{**RESIDUAL, **changes})
 
 
-def backbone(name):
+def _clip(vision_encoder, text_encoder):
+    """Encoders of pictures and of words."""
+    return {
+        "vision_encoder": vision_encoder(
+            8, 16, 1, 2, 24, image_shape=(16, 16, 3), name="vision"
+        ),
+        "text_encoder": text_encoder(
+            *(VOCABULARY, 16, 16, 1, 2, 24),
+            max_sequence_length=SEQUENCE,
+            name="text",
+        ),
+    }
+
+
+def _blip2():
+    from keras_hub.src.models.blip2 import (
+        blip2_custom_opt,
+        blip2_qformer,
+        blip2_vision_encoder,
+    )
+
+    sizes = {"num_layers": 1, "num_heads": 2, "intermediate_dim": 24}
+    return models.BLIP2Backbone(
+        vision_encoder=blip2_vision_encoder.BLIP2VisionEncoder(
+            image_size=16,
+            patch_size=4,
+            hidden_dim=16,
+            use_patch_bias=True,
+            use_class_token=True,
+            use_mha_bias=True,
+            use_mlp_bias=True,
+            dropout_rate=0.0,
+            layer_norm_epsilon=1e-6,
+            initializer_range=0.02,
+            **sizes,
+        ),
+        qformer=blip2_qformer.BLIP2QFormer(
+            num_query_tokens=2,
+            hidden_dim=16,
+            vision_dim=16,
+            cross_attention_frequency=1,
+            dropout=0.0,
+            layer_norm_epsilon=1e-6,
+            **sizes,
+        ),
+        language_model=blip2_custom_opt.BLIP2CustomOPT(
+            vocabulary_size=VOCABULARY,
+            hidden_dim=16,
+            num_query_tokens=2,
+            qformer_hidden_dim=16,
+            max_sequence_length=10,
+            dropout=0.0,
+            language_projection=None,
+            **sizes,
+        ),
+    )
+
+
+def _clip_backbone():
+    from keras_hub.src.models.clip import clip_text_encoder, clip_vision_encoder
+
+    return models.CLIPBackbone(
+        **_clip(
+            clip_vision_encoder.CLIPVisionEncoder,
+            clip_text_encoder.CLIPTextEncoder,
+        ),
+        projection_dim=16,
+    )
+
+
+def _metaclip_2():
+    from keras_hub.src.models.metaclip_2 import (
+        metaclip_2_text_encoder,
+        metaclip_2_vision_encoder,
+    )
+
+    return models.MetaCLIP2Backbone(
+        **_clip(
+            metaclip_2_vision_encoder.MetaCLIP2VisionEncoder,
+            metaclip_2_text_encoder.MetaCLIP2TextEncoder,
+        ),
+        projection_dim=16,
+    )
+
+
+def _siglip():
+    from keras_hub.src.models.siglip import (
+        siglip_text_encoder,
+        siglip_vision_encoder,
+    )
+
+    return models.SigLIPBackbone(
+        **_clip(
+            siglip_vision_encoder.SigLIPVisionEncoder,
+            siglip_text_encoder.SigLIPTextEncoder,
+        )
+    )
+
+
+def _basnet():
+    return models.BASNetBackbone(
+        _residual(
+            block_type="basic_block",
+            image_shape=(None, None, 3),
+            input_conv_filters=[64],
+            stackwise_num_filters=[64, 128, 256, 512],
+            stackwise_num_blocks=[1, 1, 1, 1],
+            stackwise_num_strides=[1, 2, 2, 2],
+        ),
+        num_classes=1,
+        image_shape=(32, 32, 3),
+        projection_filters=64,
+    )
+
+
+def _deeplab_v3():
+    return models.DeepLabV3Backbone(
+        _residual(),
+        low_level_feature_key="P2",
+        spatial_pyramid_pooling_key="P4",
+        dilation_rates=[2, 3],
+        upsampling_size=4,
+        image_shape=(32, 32, 3),
+    )
+
+
+def _depth_anything():
+    dino = models.DINOV2Backbone(
+        **{
+            **ARGUMENTS["DINOV2Backbone"],
+            "num_layers": 4,
+            "image_shape": (48, 48, 3),
+        },
+        apply_layernorm=True,
+        name="image_encoder",
+    )
+    return models.DepthAnythingBackbone(
+        dino,
+        reassemble_factors=[4, 2, 1, 0.5],
+        neck_hidden_dims=[8, 8, 16, 16],
+        fusion_hidden_dim=16,
+        head_hidden_dim=8,
+        head_in_index=-1,
+        feature_keys=["stage1", "stage2", "stage3", "stage4"],
+    )
+
+
+def _parseq():
+    return models.PARSeqBackbone(
+        models.ViTBackbone(
+            **ARGUMENTS["ViTBackbone"],
+            use_class_token=False,
+            name="image_encoder",
+        ),
+        vocabulary_size=VOCABULARY,
+        max_label_length=SEQUENCE,
+        decoder_hidden_dim=16,
+        num_decoder_layers=1,
+        num_decoder_heads=2,
+        decoder_mlp_dim=24,
+    )
+
+
+def _retinanet():
+    return models.RetinaNetBackbone(
+        _residual(
+            image_shape=(None, None, 3),
+            stackwise_num_filters=[64, 64, 64, 64],
+            stackwise_num_blocks=[1, 1, 1, 1],
+            stackwise_num_strides=[1, 2, 2, 2],
+        ),
+        min_level=3,
+        max_level=5,
+        use_p5=False,
+        image_shape=(64, 64, 3),
+    )
+
+
+def _segformer():
+    return models.SegFormerBackbone(
+        models.MiTBackbone(**MIX_TRANSFORMER), projection_filters=16
+    )
+
+
+# Backbones that are given others.
+BUILDERS = {
+    "BASNetBackbone": _basnet,
+    "BLIP2Backbone": _blip2,
+    "CLIPBackbone": _clip_backbone,
+    "DeepLabV3Backbone": _deeplab_v3,
+    "DepthAnythingBackbone": _depth_anything,
+    "MetaCLIP2Backbone": _metaclip_2,
+    "PARSeqBackbone": _parseq,
+    "RetinaNetBackbone": _retinanet,
+    "SegFormerBackbone": _segformer,
+    "SigLIPBackbone": _siglip,
+}
+
+
+def names() -> list[str]:
+    """All backbones that have a configuration here."""
+    return sorted({*ARGUMENTS, *BUILDERS})
+
+
+def backbone(name: str):
+    """A small one of this class, with random weights."""
+    if name in BUILDERS:
+        return BUILDERS[name]()
     return getattr(models, name)(**ARGUMENTS[name])

@@ -19,8 +19,8 @@ from fritz_compress.surgery.rules.activations import is_elementwise, keeps_zero
 from fritz_compress.surgery.rules.table import rule
 from fritz_compress.surgery.values import Strand, Value
 
-
-_ELEMENTWISE = ("gelu", "gelu_approximate", "quick_gelu", "relu", "silu")
+# Functions that KerasHub has of its own or knows by these names.
+_KEEP_ZERO = ("gelu", "gelu_approximate", "quick_gelu", "relu", "silu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,13 @@ _BLOCKS: dict[str, tuple[_Hidden, ...]] = {
         (_projections(),),
     ),
     **dict.fromkeys(
-        ("SmolLM3DecoderLayer", "T5GemmaDecoderLayer", "T5GemmaEncoderLayer"),
+        (
+            "SmolLM3DecoderLayer",
+            "T5Gemma2DecoderLayer",
+            "T5Gemma2EncoderLayer",
+            "T5GemmaDecoderLayer",
+            "T5GemmaEncoderLayer",
+        ),
         (_projections("intermediate_size"),),
     ),
     **dict.fromkeys(("CLIPEncoderLayer", "MetaCLIP2EncoderLayer"), (_CLIP,)),
@@ -188,7 +194,7 @@ def _shrink(call, hidden):
         x for x in _matching(variables, hidden.reads) if x[-4:] != "bias"
     ]
     widths = {variables[attribute].shape[-2] for attribute in reading}
-    configured = getattr(call.operation, hidden.key, None)
+    configured = _configured(call.operation, hidden.key)
     if not making or len(widths) != 1 or not configured:
         raise Whole(f"sets no width of its weights by '{hidden.key}'")
     (width,) = widths
@@ -206,24 +212,37 @@ def _shrink(call, hidden):
     call.reads(Strand(units, np.full_like(units, _revived(call, units))))
 
 
+def _configured(layer, key):
+    # Some do not keep it, others have a configuration that cannot be got.
+    return getattr(layer, key, None) or layer.get_config().get(key)
+
+
 def _revived(call, units):
     """What stands for the block if its activation makes something of zero."""
     names = ("activation", "hidden_activation", "intermediate_activation")
     found = (getattr(call.operation, name, None) for name in names)
     function = next((f for f in found if f is not None), None)
-    function = keras.activations.get(function)
-    if not is_elementwise(function) and not _is_own(function):
-        name = getattr(function, "__name__", type(function).__name__)
-        call.freeze(units, f"has the activation '{name}', which may mix them")
+    if isinstance(function, keras.layers.Activation):
+        function = function.activation
+    if _name(function) in _KEEP_ZERO:
+        return 0
+    if not is_elementwise(function):
+        call.freeze(
+            units,
+            f"has the activation '{_name(function)}', which may mix them",
+        )
     return 0 if keeps_zero(function) else call.number
 
 
-def _is_own(function):
-    """Whether it is an elementwise function of Keras or KerasHub."""
+def _name(function):
+    """Name of a function of Keras or KerasHub, of others their class's."""
+    if isinstance(function, str):
+        return function
     function = getattr(function, "func", function)  # Of functools.partial.
     package = getattr(function, "__module__", "").split(".")[0]
-    name = getattr(function, "__name__", "")
-    return package in ("keras", "keras_hub") and name in _ELEMENTWISE
+    if package in ("keras", "keras_hub") and hasattr(function, "__name__"):
+        return function.__name__
+    return type(function).__name__
 
 
 def _matching(variables, *patterns):
