@@ -64,12 +64,15 @@ class Graph:
         inputs: One tensor per input of the model.
         nodes: The calls, producers before consumers.
         outputs: What the model returns: its structure with tensors inside.
+        nested: For every model inside, what each call of it reads: one tensor
+            per input of that model.
     """
 
     model: keras.Model
     inputs: tuple[Tensor, ...]
     nodes: tuple[Node, ...]
     outputs: Any
+    nested: Mapping[keras.Model, list[tuple[Tensor, ...]]]
 
     @property
     def output_tensors(self) -> tuple[Tensor, ...]:
@@ -148,7 +151,7 @@ def trace(
         for shape, tensor in zip(shapes, model.inputs)
     )
     outputs = tracer.replay(model, inputs, training=None)
-    return Graph(model, inputs, tuple(tracer.nodes), outputs)
+    return Graph(model, inputs, tuple(tracer.nodes), outputs, tracer.nested)
 
 
 def is_graph(operation: Any) -> bool:
@@ -187,6 +190,7 @@ def flatten_layers(layer: keras.Layer) -> tuple[keras.Layer, ...]:
 class _Tracer:
     def __init__(self):
         self.nodes: list[Node] = []
+        self.nested: dict[keras.Model, list[tuple[Tensor, ...]]] = {}
 
     def replay(self, model, inputs, training):
         if isinstance(model, keras.Sequential):
@@ -217,6 +221,8 @@ class _Tracer:
             if is_graph(operation):
                 own = kwargs.get("training")
                 inner = args[0] if args else kwargs["inputs"]
+                read = tuple(tree.flatten(_in_order(operation, inner)))
+                self.nested.setdefault(operation, []).append(read)
                 return self.replay(
                     operation, inner, training if own is None else own
                 )

@@ -31,6 +31,9 @@ def label_channels(
         flow.values[tensor] = Value(stays="an input of the model")
     for node in flow.graph.nodes:
         visit(flow, node, find_rule(node.operation))
+    for calls in flow.graph.nested.values():
+        for tensors in zip(*calls):
+            _tie_inputs(flow, tensors)
     flow.finish()
     return flow
 
@@ -49,6 +52,20 @@ def visit(flow: Flow, node: Node, rule: Callable | None) -> None:
         _keep_whole(flow, node, str(reason))
     else:
         flow.values.update(zip(node.outputs, outputs, strict=True))
+
+
+def _tie_inputs(flow, tensors):
+    """An input of a model inside has one shape for all that it is given."""
+    first, *others = (flow.values[tensor] for tensor in tensors)
+    for value in others:
+        for axis in {*first.strands, *value.strands}:
+            pair = [v.strands.get(axis) for v in (first, value)]
+            if None not in pair:
+                flow.labels.unite(*(strand.labels for strand in pair))
+            elif pair[0] is None:
+                flow.labels.freeze(pair[1].labels, first.stays)
+            else:
+                flow.labels.freeze(pair[0].labels, value.stays)
 
 
 def _check_all_weights_labelled(flow, operation):

@@ -45,7 +45,7 @@ class _Rebuilding:
         if isinstance(model, keras.Sequential):
             copy = keras.Sequential(
                 [
-                    _input_layer(model),
+                    *self.inputs(model),
                     *(self.operation(layer) for layer in model.layers),
                 ],
                 name=model.name,
@@ -53,7 +53,7 @@ class _Rebuilding:
         else:
             copy = keras.models.clone_model(
                 _uncompiled(model),
-                input_tensors=_inputs(model),
+                input_tensors=self.input_tensors(model),
                 clone_function=self.operation,
                 call_function=self.call,
             )
@@ -69,6 +69,27 @@ class _Rebuilding:
                 self.copies[operation] = self.resized(operation)
             self.originals[self.copies[operation]] = operation
         return self.copies[operation]
+
+    def input_tensors(self, model):
+        """Copies of a Functional model's inputs, in their structure."""
+        new = [layer.output for layer in self.inputs(model)]
+        copies = dict(zip(map(id, model.inputs), new))
+        return keras.tree.map_structure(lambda t: copies[id(t)], model.input)
+
+    def inputs(self, model):
+        """Copies of input layers, with the channels that still come in."""
+        copies = []
+        for place, layer in enumerate(_input_layers(model)):
+            config = layer.get_config()
+            shape = list(config["batch_shape"])
+            for call in self.flow.graph.nested.get(model, [])[:1]:
+                strands = self.flow.values[call[place]].strands
+                for axis, strand in strands.items():
+                    if shape[axis] is not None:
+                        shape[axis] = len(self.keep(strand.labels))
+            config["batch_shape"] = tuple(shape)
+            copies.append(keras.layers.InputLayer.from_config(config))
+        return copies
 
     def call(self, operation, *args, **kwargs):
         """Calls a counterpart as its original was, with constants cut."""
@@ -191,25 +212,25 @@ def _initializers(operation, config):
     }
 
 
-def _input_layer(model):
-    """A copy of a Sequential model's input, its name included."""
-    first = model.get_config()["layers"][0]
-    if first["class_name"] == "InputLayer":
-        return keras.layers.InputLayer.from_config(first["config"])
-    (tensor,) = model.inputs
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
-
-
-def _inputs(model):
-    """Copies of a Functional model's inputs, in their structure."""
-    copies = {
-        id(layer.output): keras.layers.InputLayer.from_config(
-            layer.get_config()
-        ).output
+def _input_layers(model):
+    """The input layers of a model, in the order of its inputs."""
+    if isinstance(model, keras.Sequential):
+        # Its list of layers leaves them out.
+        first = model.get_config()["layers"][0]
+        if first["class_name"] == "InputLayer":
+            return [keras.layers.InputLayer.from_config(first["config"])]
+        (tensor,) = model.inputs
+        return [
+            keras.layers.InputLayer(
+                batch_shape=tensor.shape, dtype=tensor.dtype
+            )
+        ]
+    by_output = {
+        id(layer.output): layer
         for layer in model.layers
         if isinstance(layer, keras.layers.InputLayer)
     }
-    return keras.tree.map_structure(lambda t: copies[id(t)], model.input)
+    return [by_output[id(tensor)] for tensor in model.inputs]
 
 
 def _uncompiled(model):

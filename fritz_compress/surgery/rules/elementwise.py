@@ -74,7 +74,9 @@ def rescaling(call: Call) -> list[Value]:
     for key in ("scale", "offset"):
         value = np.asarray(getattr(layer, key))
         if value.ndim and strand is not None:
-            call.configure(key, strand.labels, lambda kept, v=value: v[kept])
+            call.configure(
+                key, strand.labels, lambda kept, v=value: v[kept].tolist()
+            )
     return [_revived(call, np.any(layer.offset))]
 
 
