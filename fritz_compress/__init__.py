@@ -25,6 +25,7 @@ _NOUNS = (
     "convert",
     "distillation",
     "graph",
+    "interop",
     "layers",
     "losses",
     "models",

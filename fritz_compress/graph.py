@@ -14,6 +14,9 @@ import keras
 from keras import tree
 
 
+_HOLDERS = (keras.Layer, list, tuple)  # What may have weights inside.
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tensor:
     """One value of the graph: a model input or the result of one call.
@@ -64,15 +67,15 @@ class Graph:
         inputs: One tensor per input of the model.
         nodes: The calls, producers before consumers.
         outputs: What the model returns: its structure with tensors inside.
-        nested: For every model inside, what each call of it reads: one tensor
-            per input of that model.
+        nested: For every model inside the tensors it is called with, one
+            tuple per call, in the order of its inputs.
     """
 
     model: keras.Model
     inputs: tuple[Tensor, ...]
     nodes: tuple[Node, ...]
     outputs: Any
-    nested: Mapping[keras.Model, list[tuple[Tensor, ...]]]
+    nested: Mapping[keras.Model, Sequence[tuple[Tensor, ...]]]
 
     @property
     def output_tensors(self) -> tuple[Tensor, ...]:
@@ -175,7 +178,8 @@ def weights_by_attribute(layer: keras.Layer) -> Mapping[str, keras.Variable]:
     >>> list(weights_by_attribute(keras.layers.Conv2D(4, 3)))  # built
     ['kernel', 'bias']
     """
-    return dict(_named_weights(layer, "", {id(w) for w in layer.weights}))
+    left = {id(weight) for weight in layer.weights}
+    return dict(_named_weights(layer, "", left, seen=set()))
 
 
 def flatten_layers(layer: keras.Layer) -> tuple[keras.Layer, ...]:
@@ -221,8 +225,9 @@ class _Tracer:
             if is_graph(operation):
                 own = kwargs.get("training")
                 inner = args[0] if args else kwargs["inputs"]
-                read = tuple(tree.flatten(_in_order(operation, inner)))
-                self.nested.setdefault(operation, []).append(read)
+                self.nested.setdefault(operation, []).append(
+                    tuple(tree.flatten(_in_order(operation, inner)))
+                )
                 return self.replay(
                     operation, inner, training if own is None else own
                 )
@@ -243,16 +248,17 @@ class _Tracer:
         return record
 
 
-def _named_weights(holder, prefix, own):
+def _named_weights(holder, prefix, left, seen):
     """Weights by path; each once, by the first path that leads to it."""
-    for name, value in _attributes(holder):
+    seen.add(id(holder))
+    for name, value in _attributes(holder) if left else ():
         # Keras keeps some kernels under a private name with a property.
         path = prefix + name.removeprefix("_")
-        if id(value) in own:
-            own.remove(id(value))
+        if id(value) in left:
+            left.remove(id(value))
             yield path, value
-        elif isinstance(value, (keras.Layer, list, tuple)):
-            yield from _named_weights(value, f"{path}.", own)
+        elif isinstance(value, _HOLDERS) and id(value) not in seen:
+            yield from _named_weights(value, f"{path}.", left, seen)
 
 
 def _attributes(holder):

@@ -3,6 +3,7 @@
 Imports no Keras itself: a new process chooses the backend before that.
 """
 
+import contextlib
 import importlib
 import itertools
 import os
@@ -41,25 +42,48 @@ def call_with_backend(backend: str, function: str, *arguments: Any) -> Any:
     return getattr(importlib.import_module(module), name)(*arguments)
 
 
-def run_all(
-    calls: Iterable[tuple], n_jobs: int | None, streams: bool
-) -> Iterator[Any]:
-    """Runs calls made by `joblib.delayed` and yields results as they come.
+class Pool:
+    """Workers that joblib's active backend started.
+
+    Attributes:
+        streams: Whether results come before all calls are done. loky (the
+            default), threads and Dask do that; Ray does not, and also sends
+            the arguments of every call, which the others send once.
+    """
+
+    def __init__(self, parallel: joblib.Parallel, streams: bool, size: int):
+        self._parallel = parallel
+        self._size = size
+        self.streams = streams
+
+    def run(self, calls: Iterable[tuple]) -> Iterator[Any]:
+        """Runs calls made by `joblib.delayed`; yields results as they come.
+
+        Calls are made as they are needed.
+        """
+        if self.streams:
+            yield from self._parallel(calls)
+            return
+        for wave in batches(calls, self._size):
+            yield from self._parallel(wave)
+
+
+@contextlib.contextmanager
+def pool(n_jobs: int | None) -> Iterator[Pool]:
+    """Keeps workers from one run of calls to the next.
 
     Args:
-        calls: The calls, made as they are needed.
         n_jobs: As for `joblib.Parallel`; with `None` what the surrounding
             `joblib.parallel_config` says.
-        streams: What `backend_streams` says.
     """
-    if streams:
-        yield from joblib.Parallel(
-            n_jobs, batch_size=1, return_as="generator_unordered"
-        )(calls)
-        return
-    with joblib.Parallel(n_jobs, batch_size=1) as pool:
-        for wave in batches(calls, joblib.effective_n_jobs(n_jobs)):
-            yield from pool(wave)
+    backend, _ = joblib.parallel.get_active_backend()
+    streams = backend.supports_return_generator
+    with joblib.Parallel(
+        n_jobs,
+        batch_size=1,
+        return_as="generator_unordered" if streams else "list",
+    ) as parallel:
+        yield Pool(parallel, streams, joblib.effective_n_jobs(n_jobs))
 
 
 def batches(items: Iterable, size: int) -> Iterator[list]:
@@ -67,13 +91,3 @@ def batches(items: Iterable, size: int) -> Iterator[list]:
     items = iter(items)
     while batch := list(itertools.islice(items, size)):
         yield batch
-
-
-def backend_streams() -> bool:
-    """Whether joblib's backend hands over a result before all are there.
-
-    loky (the default), threads and Dask do; Ray does not, and also copies the
-    arguments of every call, which the others send once.
-    """
-    backend, _ = joblib.parallel.get_active_backend()
-    return backend.supports_return_generator

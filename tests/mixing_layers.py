@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from fritz_compress.graph import Node, Tensor
+from fritz_compress.graph import Node, Tensor, flatten_layers
 
 # Number of spatial axes.
 CONVOLUTIONS = {
@@ -35,6 +35,7 @@ RECURRENT = (
     layers.ConvLSTM2D,
     layers.ConvLSTM3D,
 )
+HEADED = (layers.MultiHeadAttention, layers.GroupQueryAttention)
 ATTENTION = (layers.Attention, layers.AdditiveAttention)
 
 
@@ -62,51 +63,88 @@ def innermost(operation):
     return operation
 
 
-def channel_axes(operation, rank: int) -> list[int]:
-    """Axes along which a layer's output channels are counted."""
+def removed_positions(
+    operation, part: str, indices: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Where removed channels lie in an output of this shape.
+
+    Args:
+        part: Which channels, for a layer that has several kinds.
+        indices: Their numbers. A Bidirectional counts those of one direction.
+
+    Returns: booleans that broadcast to the shape; no place is true for what
+        a layer only has inside, such as attention heads.
+    """
     layer = innermost(operation)
     if isinstance(layer, layers.EinsumDense):
-        read, _, made = _letters(layer.equation)
-        return [
-            axis
-            for axis, letter in enumerate(_spelled(made, rank))
-            if letter not in read + "."
-        ]
-    return [rank + _channel_axis(layer)]
+        axes = _made_axes(layer, part, len(shape))
+    elif isinstance(layer, HEADED):
+        # Attention scores have an axis of heads, beside the output.
+        axes = {("", 3): [2], ("heads", 4): [1]}.get((part, len(shape)), [])
+    else:
+        axes = [len(shape) + _channel_axis(layer)]
+    sizes = [n if a in axes else 1 for a, n in enumerate(shape)]
+    flat = np.zeros(int(np.prod(sizes)), bool)
+    if axes:
+        flat[indices] = True
+    if isinstance(operation, layers.Bidirectional):
+        units = operation.forward_layer.units
+        flat[units:] = flat[: len(flat) - units]
+    return flat.reshape(sizes)
+
+
+def _made_axes(layer, part, rank):
+    read, _, made = _letters(layer.equation)
+    return [
+        axis
+        for axis, letter in enumerate(_spelled(made, rank))
+        if letter not in read + "." and letter in (part or letter)
+    ]
 
 
 @contextlib.contextmanager
-def deaf_to_itself(operation, channels: np.ndarray):
-    """Makes a recurrent layer not read units of its own, for a while."""
-    silenced = []
-    if len(channels):
-        silenced = [
-            (kernel, keras.ops.convert_to_numpy(kernel).copy(), rows)
-            for kernel, rows in _recurrent_kernels(operation, channels)
-        ]
-    for kernel, values, rows in silenced:
+def deaf_inside(operation, part: str, indices: np.ndarray):
+    """Zeroes, for a while, what a layer itself reads of its channels.
+
+    A recurrent layer reads its units again, an attention layer its heads.
+    """
+    cuts = [
+        (weight, keras.ops.convert_to_numpy(weight).copy(), axis, rows)
+        for weight, axis, rows in _read_inside(operation, part, indices)
+    ]
+    for weight, values, axis, rows in cuts:
         silent = values.copy()
-        silent[..., rows, :] = 0
-        kernel.assign(silent)
+        np.moveaxis(silent, axis, 0)[rows] = 0
+        weight.assign(silent)
     try:
         yield
     finally:
-        for kernel, values, _ in silenced:
-            kernel.assign(values)
+        for weight, values, *_ in reversed(cuts):
+            weight.assign(values)
 
 
-def _recurrent_kernels(layer, channels):
-    """Recurrent kernels and the rows that read these channels."""
-    if isinstance(layer, layers.Bidirectional):
-        forward = backward = channels
-        if layer.merge_mode == "concat":
-            units = layer.forward_layer.units
-            forward = channels[channels < units]
-            backward = channels[channels >= units] - units
-        yield layer.forward_layer.cell.recurrent_kernel, forward
-        yield layer.backward_layer.cell.recurrent_kernel, backward
-    elif isinstance(layer, RECURRENT):
-        yield layer.cell.recurrent_kernel, channels
+def _read_inside(operation, part, indices):
+    """Weights, each with an axis and the rows along it, to silence."""
+    directions = [operation]
+    if isinstance(operation, layers.Bidirectional):
+        directions = [operation.forward_layer, operation.backward_layer]
+    for layer in directions:
+        if isinstance(layer, RECURRENT):
+            yield layer.cell.recurrent_kernel, -2, indices
+    layer = innermost(operation)
+    if not isinstance(layer, HEADED) or not part:
+        return
+    inner = {sub.name: sub for sub in flatten_layers(layer)}
+    output = inner["attention_output"].kernel
+    if part == "heads":
+        repeats = getattr(layer, "num_repeats", 1)
+        shared = indices[:, None] * repeats + np.arange(repeats)
+        yield output, 0, shared.ravel()
+    if part in ("value_dim", "head_dim"):
+        yield output, 1, indices
+    if part in ("key_dim", "head_dim"):
+        for weight in inner["query"].weights:
+            yield weight, -1, indices
 
 
 def _outside(noise, summed, apart=()):
@@ -164,6 +202,13 @@ def _of_dot(node, index, noise):
     return _outside(noise, summed=(axis % noise.ndim,))
 
 
+def _of_sum(node, index, noise):
+    axes, rank = node.operation.axis, noise.ndim
+    axes = (axes,) if isinstance(axes, int) else axes or range(rank)
+    summed = tuple(axis % rank for axis in axes)
+    return _outside(noise, summed, set(range(rank)) - {*summed})
+
+
 def _of_matmul(node, index, noise):
     tensors = [i for i, v in enumerate(node.args) if isinstance(v, Tensor)]
     summed = noise.ndim - 1 - tensors[index]
@@ -207,11 +252,11 @@ _RULES = {
     **dict.fromkeys(RECURRENT, _of_recurrent),
     **dict.fromkeys(ATTENTION, _of_attention),
     layers.Dense: _of_last_axis,
-    layers.MultiHeadAttention: _of_last_axis,
-    layers.GroupQueryAttention: _of_last_axis,
+    **dict.fromkeys(HEADED, _of_last_axis),
     layers.Dot: _of_dot,
     layers.EinsumDense: _of_einsum_dense,
     "DotProductAttention": _of_attention,
     "Einsum": _of_einsum,
     "Matmul": _of_matmul,
+    "Sum": _of_sum,
 }

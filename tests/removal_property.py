@@ -146,23 +146,8 @@ def _zero(share, channels):
 
 
 def _oracle(model, removed, inputs):
-    outputs = silenced_outputs(model, _along_outputs(model, removed), inputs)
+    outputs = silenced_outputs(model, removed, inputs)
     return np.concatenate([o.astype("float64").ravel() for o in outputs])
-
-
-def _along_outputs(model, removed):
-    """A unit of a bidirectional layer is a channel in both directions."""
-    found = dict(removed)
-    for layer in model._flatten_layers():
-        if (
-            isinstance(layer, keras.layers.Bidirectional)
-            and layer.merge_mode == "concat"
-            and layer.name in removed
-        ):
-            units = np.array(removed[layer.name])
-            both = [units, units + layer.forward_layer.units]
-            found[layer.name] = np.concatenate(both)
-    return found
 
 
 def _check_sane(model, groups, rng, inputs, wanted):

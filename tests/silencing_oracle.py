@@ -9,6 +9,7 @@ run, so that noise spreads as data does. Nothing here knows of labels, groups
 or rules.
 """
 
+import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ import keras
 import masked_normalization
 import mixing_layers
 import numpy as np
-from keras import tree
+from keras import layers, tree
 
 from fritz_compress.graph import Node, trace
 from fritz_compress.surgery.names import name_layers
@@ -75,14 +76,16 @@ def silenced_outputs(
     Args:
         model: A Functional or built Sequential model.
         removed: For every layer that makes removed channels, by its name in
-            `name_layers`, their indices along its channel axis (the new axes
-            of an EinsumDense, flat). Layers tied to them need not be named,
-            as sums carry the noise.
+            `name_layers`, their indices along its channel axis; parts of it
+            such as `"attention:heads"` on their own, as in a group's
+            `producers`. Layers tied to them need not be named, as sums carry
+            the noise.
         inputs: One array per input of the model, of two samples or more.
         seed: Of the noise.
-        masked_statistics: Whether layer, group, RMS and unit normalization
-            may meet removed channels, and leave them out of their statistics.
-            Otherwise such channels leak.
+        masked_statistics: Whether layer, group and RMS normalization may
+            meet removed channels, and leave them out of their statistics.
+            Otherwise such channels leak. (Unit normalization, a sum of
+            squares, always leaves them out.)
 
     Raises:
         RemovedChannelsLeak: if a removed channel reaches an output.
@@ -92,14 +95,17 @@ def silenced_outputs(
     rng = np.random.default_rng(seed)
 
     def call(node, *args, **kwargs):
-        gone = np.asarray(removed.get(names.get(node.operation), ()), int)
-        if masked_statistics and _normalizes_noise(node, args):
+        gone = _parts(removed, names.get(node.operation))
+        if _normalizes_noise(node, args, masked_statistics):
             return _normalize(node.operation, args[0])
-        with mixing_layers.deaf_to_itself(node.operation, gone):
+        with contextlib.ExitStack() as stack:
+            for part in gone.items():
+                silence = mixing_layers.deaf_inside(node.operation, *part)
+                stack.enter_context(silence)
             results = _run(node, *_silence(node, args, kwargs))
-        if not gone.size:
-            return results
-        return [_add_noise(node, value, gone, rng) for value in results]
+        for part in gone.items():
+            results = [_add_noise(node, v, *part, rng) for v in results]
+        return results
 
     values = [
         Streams(keras.ops.convert_to_tensor(value, tensor.dtype))
@@ -130,6 +136,15 @@ def removed_channels(
             own = np.isin(numbers, np.asarray(chosen.get(place, ()), int))
             found.setdefault(name, []).extend(np.flatnonzero(own).tolist())
     return {name: indices for name, indices in found.items() if indices}
+
+
+def _parts(removed, name):
+    """Removed channels of a layer, by the part of it that has them."""
+    return {
+        key.partition(":")[2]: np.asarray(indices, int)
+        for key, indices in removed.items()
+        if key.partition(":")[0] == name and len(indices)
+    }
 
 
 def _silence(node: Node, args, kwargs):
@@ -175,14 +190,15 @@ def _streams(*structures) -> list[Streams]:
     return [v for v in tree.flatten(structures) if isinstance(v, Streams)]
 
 
-def _add_noise(node, value: Streams, channels, rng) -> Streams:
+def _add_noise(node, value: Streams, part, channels, rng) -> Streams:
     """Other noise in every copy, at these channels of every position."""
     clean = keras.ops.convert_to_numpy(value.clean)
-    axes = mixing_layers.channel_axes(node.operation, clean.ndim)
-    shape = [n if a in axes else 1 for a, n in enumerate(clean.shape)]
-    where = np.zeros(int(np.prod(shape)), bool)
-    where[channels] = True
-    scale = where.reshape(shape) * (1 + np.abs(clean.astype("float64")).max())
+    where = mixing_layers.removed_positions(
+        node.operation, part, channels, clean.shape
+    )
+    if not where.any():
+        return value
+    scale = where * (1 + np.abs(clean.astype("float64")).max())
     # Of both signs and never small.
     twins = [
         scale
@@ -200,9 +216,14 @@ def _add_noise(node, value: Streams, channels, rng) -> Streams:
     )
 
 
-def _normalizes_noise(node, args):
-    kinds = masked_normalization.KINDS
-    return isinstance(node.operation, kinds) and bool(args[0].noisy)
+def _normalizes_noise(node, args, masked):
+    """Whether the layer takes statistics over noise and other channels."""
+    kinds = masked_normalization.KINDS if masked else layers.UnitNormalization
+    if not isinstance(node.operation, kinds) or not args[0].noisy:
+        return False
+    noise = args[0].differing()
+    axes = masked_normalization.summed_axes(node.operation, noise.ndim)
+    return (noise.any(axis=axes) & ~noise.all(axis=axes)).any()
 
 
 def _normalize(layer, value: Streams) -> list[Streams]:

@@ -190,3 +190,32 @@ def test_a_model_with_its_own_call_is_one_call_of_another():
 def test_the_number_of_shapes_must_fit():
     with pytest.raises(ValueError, match="has 2 inputs. Received: 1"):
         graph.trace(shared(), [(1, 5)])
+
+
+def test_weights_inside_layers_are_found_by_their_path():
+    layer = keras.layers.Bidirectional(keras.layers.LSTM(3))
+    layer.build((None, 4, 2))
+    paths = graph.weights_by_attribute(layer)
+    assert list(paths)[:2] == [
+        "forward_layer.cell.kernel",
+        "forward_layer.cell.recurrent_kernel",
+    ]
+    assert [id(w) for w in paths.values()] == [id(w) for w in layer.weights]
+
+
+def test_layers_that_know_each_other_end_the_search():
+    class Holder(keras.layers.Layer):
+        def build(self, input_shape):
+            self.parts = [keras.layers.Dense(2), keras.layers.Dense(3)]
+            for part in self.parts:
+                part.build(input_shape)
+                part.__dict__["owner"] = self
+
+    layer = Holder()
+    layer.build((None, 4))
+    assert list(graph.weights_by_attribute(layer)) == [
+        "parts.0.kernel",
+        "parts.0.bias",
+        "parts.1.kernel",
+        "parts.1.bias",
+    ]

@@ -26,10 +26,13 @@ ROWS = {
     "callbacks": 5,
     "analysis": 5,
     "convert": 5,
+    "interop": 5,
     "storage": 5,
     "training": 6,
     "cli": 7,
 }
+# It runs in a process of its own: importing its subject changes `tf.keras`.
+TFMOT_FILE = "interop/tfmot_child.py"
 CONVERTERS = {"ai_edge_litert", "coremltools"}
 
 
@@ -96,7 +99,22 @@ def test_both_backends_can_run_what_is_not_conversion(path):
     tensorflows = ("compilation", "convert", "training", "cli", "storage")
     if part(path) in tensorflows:
         return
+    if identify(path) == TFMOT_FILE:
+        return
     assert "tensorflow" not in {m.split(".")[0] for m in imported(path)}
+
+
+def test_one_file_imports_tensorflow_model_optimization():
+    name = "tensorflow_model_optimization"
+    found = {
+        identify(path)
+        for path in FILES
+        if name in {module.split(".")[0] for module in imported(path)}
+    }
+    assert found == {TFMOT_FILE}
+    assert not any(
+        "tfmot_child" in module for path in FILES for module in imported(path)
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=identify)

@@ -3,9 +3,9 @@
 import fritz_compress as fc
 
 TOP = """
-    analysis callbacks channel_groups convert distillation graph layers losses
-    models profile prune_filters remove_filters remove_pruned_filters surgery
-    to_coreml to_tflite training
+    analysis callbacks channel_groups convert distillation graph interop layers
+    losses models profile prune_filters remove_filters remove_pruned_filters
+    surgery to_coreml to_tflite training
 """
 NOUNS = {
     "analysis": """
@@ -20,6 +20,7 @@ NOUNS = {
         ConversionError ConversionReport LayerReport Runner Timing latency
         load sample_pictures to_coreml to_tflite
     """,
+    "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": "DeprocessStylizedImage InstanceNormalization",
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
@@ -30,7 +31,10 @@ NOUNS = {
         Whole channel_groups criteria prune_filters register_rule
         removal_report remove_filters remove_pruned_filters
     """,
-    "training": "Photos distill read_photo train_perceptual warmup_cosine",
+    "training": """
+        Photos PruningAttempt PruningReport distill prune_layer_by_layer
+        read_photo train_perceptual warmup_cosine
+    """,
 }
 
 

@@ -1,5 +1,6 @@
 """Many evaluations of one model, here or in other processes."""
 
+import contextlib
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,8 @@ import keras
 import numpy as np
 
 from fritz_compress import workers
-from fritz_compress.analysis.probe import Experiment, Probe, Zeros, digest
+from fritz_compress.analysis.probe import Experiment, Probe, Zeros
+from fritz_compress.analysis.settings import digest
 from fritz_compress.analysis.sweep import Key, Metrics
 
 # For each key what to zero, made when it is needed.
@@ -19,9 +21,10 @@ Measure = Callable[[Points], Iterator[tuple[Key, Metrics]]]
 _local = threading.local()
 
 
-def measurer(
+@contextlib.contextmanager
+def measuring(
     experiment: Experiment, n_jobs: int | None, points_per_call: int
-) -> Measure:
+) -> Iterator[Measure]:
     """A function that measures points and yields them as they are done.
 
     Args:
@@ -32,30 +35,24 @@ def measurer(
     """
     if joblib.effective_n_jobs(n_jobs) == 1:
         probe = Probe(experiment)
-        return lambda points: (
+        yield lambda points: (
             (key, probe.measure(zeros())) for key, zeros in points.items()
         )
+        return
     pickled = experiment.pickled()
     identity = digest(pickled)
-    streams = workers.backend_streams()
-    size = 1 if streams else points_per_call
-    call = joblib.delayed(workers.call_with_backend)
+    with workers.pool(n_jobs) as pool:
+        size = 1 if pool.streams else points_per_call
 
-    def measure(points):
-        calls = (
-            call(
-                keras.backend.backend(),
-                f"{__name__}:measure_in_worker",
-                identity,
-                pickled,
-                [(key, points[key]()) for key in keys],
+        def measure(points):
+            calls = (
+                _call(identity, pickled, [(key, points[key]()) for key in keys])
+                for keys in workers.batches(points, size)
             )
-            for keys in workers.batches(points, size)
-        )
-        for results in workers.run_all(calls, n_jobs, streams):
-            yield from results
+            for results in pool.run(calls):
+                yield from results
 
-    return measure
+        yield measure
 
 
 def measure_in_worker(
@@ -74,3 +71,9 @@ def measure_in_worker(
         _local.probe = Probe(pickle.loads(pickled.tobytes()))
         _local.identity = identity
     return [(key, _local.probe.measure(zeros)) for key, zeros in points]
+
+
+def _call(*arguments):
+    return joblib.delayed(workers.call_with_backend)(
+        keras.backend.backend(), f"{__name__}:measure_in_worker", *arguments
+    )

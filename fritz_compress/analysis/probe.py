@@ -1,7 +1,6 @@
 """A copy of a model in which weights are zeroed for one evaluation."""
 
 import dataclasses
-import hashlib
 import json
 import math
 import pickle
@@ -111,18 +110,6 @@ def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The mask that was packed, boolean."""
     flat = np.unpackbits(bits, count=math.prod(shape))
     return flat.astype(bool).reshape(shape)
-
-
-def digest(*parts: bytes | np.ndarray | str) -> str:
-    """A hash of bytes, texts and arrays with their types and shapes."""
-    found = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            found.update(f"{part.dtype}{part.shape}".encode())
-            part = np.ascontiguousarray(part).tobytes()
-        found.update(part.encode() if isinstance(part, str) else part)
-        found.update(b"\0")
-    return found.hexdigest()
 
 
 def _copy(experiment):

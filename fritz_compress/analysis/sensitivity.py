@@ -1,7 +1,6 @@
 """Which layers of a model bear pruning."""
 
 import functools
-import json
 import math
 import os
 import re
@@ -10,15 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from fritz_compress.analysis import sweep
-from fritz_compress.analysis.measuring import measurer
-from fritz_compress.analysis.probe import Experiment, digest
+from fritz_compress.analysis.measuring import measuring
+from fritz_compress.analysis.probe import Experiment
 from fritz_compress.analysis.sensitivity_table import (
     SensitivityRow,
     SensitivityTable,
 )
+from fritz_compress.analysis.settings import settings_of
 from fritz_compress.analysis.silencing import (
     check_weights,
     find_filters,
@@ -65,10 +64,11 @@ def sensitivity(
 
     With `n_jobs`, evaluations run in processes of joblib. On a cluster wrap
     the call in joblib's `parallel_config`, with `backend="dask"` and a
-    `dask.distributed.Client`, or with `backend="ray"` after
-    `ray.util.joblib.register_ray()` (extras `dask` and `ray`). Each worker
-    gets the model and the data once, from Ray once per layer. Several workers
-    on one accelerator compete for its memory.
+    `dask.distributed.Client`, or with `backend="ray"` and `n_jobs`, the
+    number of workers, after `ray.util.joblib.register_ray()` (extras `dask`
+    and `ray`). Each worker gets the model and the data once; from Ray once per
+    layer, and Ray hands over results layer by layer. Several workers on one
+    accelerator compete for its memory.
 
     Args:
         model: A Functional or built Sequential model, compiled unless
@@ -131,8 +131,11 @@ def sensitivity(
     experiment = Experiment.on(
         model, x=x, y=y, batch_size=batch_size, evaluate=evaluate
     )
-    measure = measurer(experiment, n_jobs, len(fractions))
-    with sweep.opened(resume_file, _settings(experiment, targets)) as sweeping:
+    settings = settings_of(experiment, targets)
+    with (
+        sweep.opened(resume_file, settings) as sweeping,
+        measuring(experiment, n_jobs, len(fractions)) as measure,
+    ):
         baseline = _measure_baseline(measure, sweeping)
         metric = _checked_metric(metric, baseline)
         mode = _better_direction(mode, metric)
@@ -274,26 +277,3 @@ def _name_of(criterion):
     if isinstance(criterion, str):
         return criterion
     return getattr(criterion, "__name__", type(criterion).__name__)
-
-
-def _settings(experiment, targets):
-    """Digests of all that a measurement depends on."""
-    model = dict(experiment.config)
-    compiled = dict(model.pop("compile_config", None) or {})
-    evaluate = experiment.evaluate
-    data = keras.tree.flatten([experiment.x, experiment.y])
-    return {
-        "model": digest(json.dumps(model, sort_keys=True)),
-        "weights": digest(*experiment.weights),
-        "criterion": digest(*(target.ranking for target in targets)),
-        "metrics": digest(
-            json.dumps(compiled, sort_keys=True),
-            getattr(evaluate, "__qualname__", type(evaluate).__name__),
-        ),
-        "data": digest(
-            *(
-                part if isinstance(part, np.ndarray) else type(part).__name__
-                for part in data
-            )
-        ),
-    }

@@ -161,6 +161,7 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
         network_of(self.model)  # On JAX that syncs the weights.
         # An average of weights may just have taken the place of the weights.
         self._masks.apply()
+        self._early = None  # As large as model and optimizer together.
         enough = self._needed_epochs() <= self.params.get("epochs", 0)
         if self._round is not None and self._round < self.rounds and enough:
             warnings.warn(

@@ -17,6 +17,8 @@ class Masks:
     a zeroed weight away from zero although its gradient is zero. What is not
     finite does not survive either. The call works on every backend, under
     `tf.distribute.MirroredStrategy` and `keras.distribution.DataParallel`.
+    Where the copies of a variable differ between devices, as moving statistics
+    may under the former, all become that of the first.
 
     The masks belong to whoever made them, not to the model: nothing is added
     to it, and nothing is stored. In a callback on JAX, read `self.model`

@@ -13,13 +13,26 @@ from fritz_compress.cli import (
     distill,
     norms,
     profile,
+    prune,
+    sensitivity,
     stylize,
     train,
 )
 from fritz_compress.cli.console import console
 from fritz_compress.silence import silenced
 
-COMMANDS = (demo, train, distill, stylize, convert, profile, norms, benchmark)
+COMMANDS = (
+    demo,
+    train,
+    distill,
+    stylize,
+    convert,
+    profile,
+    norms,
+    sensitivity,
+    prune,
+    benchmark,
+)
 
 app = typer.Typer(
     name="fritz-compress",

@@ -15,9 +15,14 @@ ARCHITECTURES = {
 
 
 def load_network(
-    name: str, image_size: tuple[int, int] | None = None
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    compiled: bool = False,
 ) -> keras.Model:
-    """A `.keras` or `.h5` file, or a network that comes with the package."""
+    """A `.keras` or `.h5` file, or a network that comes with the package.
+
+    With `compiled`, a file's loss and metrics come along.
+    """
     if name in PRETRAINED:
         return models.load_pretrained(name, image_size)
     path = pathlib.Path(name)
@@ -29,7 +34,7 @@ def load_network(
     if not path.is_file():
         raise ValueError(f"No network at '{path}'.")
     try:
-        return keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=compiled)
     except Exception as error:
         raise ValueError(f"'{path}' can not be loaded: {error}") from error
 

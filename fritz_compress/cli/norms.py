@@ -6,7 +6,7 @@ import typer
 from fritz_compress.cli import options
 
 NAME = "norms"
-_SUFFIXES = (".png", ".pdf", ".svg")
+SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
     from fritz_compress.cli.networks import load_network
     from fritz_compress.convert.files import check_suffix, whole_file
 
-    check_suffix(picture, _SUFFIXES)
+    check_suffix(picture, SUFFIXES)
     with whole_file(picture) as unfinished:
         plots.filter_norms(load_network(network)).savefig(unfinished)
     console.print(f"{picture} written", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fritz_compress.graph import Node, Tensor, weights_by_attribute
+from fritz_compress.graph import Node, Tensor
 from fritz_compress.surgery.flow import Flow, Producer, Setting, Slot, Whole
 from fritz_compress.surgery.values import Strand, Value
 
@@ -156,7 +156,7 @@ class Call:
                 a layer inside.
         """
         attribute = self._weights + attribute
-        weight = weights_by_attribute(self._owner).get(attribute)
+        weight = self.flow.variables(self._owner).get(attribute)
         if weight is None:
             return
         rank = len(weight.shape)

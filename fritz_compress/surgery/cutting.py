@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fritz_compress.graph import weights_by_attribute
 from fritz_compress.surgery.flow import Flow, Slot
 
 Keep = Callable[[np.ndarray], np.ndarray]
@@ -39,7 +38,7 @@ def scales(flow: Flow, keep: Keep) -> dict[int, float]:
 def labelled_variables(flow: Flow):
     """Every variable with labels, and its slot."""
     for layer, slots in flow.slots.items():
-        weights = weights_by_attribute(layer)
+        weights = flow.variables(layer)
         for attribute, slot in slots.items():
             yield weights[attribute], slot
 

@@ -1,13 +1,13 @@
 """What is known about the channels of a whole model."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from fritz_compress.graph import Graph, Tensor
+from fritz_compress.graph import Graph, Tensor, weights_by_attribute
 from fritz_compress.surgery.balance import balance
 from fritz_compress.surgery.labels import Labels
 from fritz_compress.surgery.names import name_layers
@@ -104,6 +104,7 @@ class Flow:
         self.revivals: dict[int, keras.Operation] = {}
         self.balances: list[tuple[keras.Operation, np.ndarray, int]] = []
         self.whole: dict[keras.Operation, str] = {}
+        self._variables: dict[keras.Layer, Mapping[str, keras.Variable]] = {}
         self._numbered: list[keras.Operation] = []
         self._staying: dict[str, int] = {}
 
@@ -115,6 +116,12 @@ class Flow:
     def describe(self, operation: keras.Operation) -> str:
         """An operation's name and class, for messages."""
         return f"'{self.name(operation)}' ({type(operation).__name__})"
+
+    def variables(self, layer: keras.Layer) -> Mapping[str, keras.Variable]:
+        """The weights of a layer by attribute, looked up once."""
+        if layer not in self._variables:
+            self._variables[layer] = weights_by_attribute(layer)
+        return self._variables[layer]
 
     def number(self, operation: keras.Operation) -> int:
         """The number, above zero, that stands for an operation in `revived`."""

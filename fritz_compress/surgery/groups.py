@@ -1,12 +1,12 @@
 """Which channels of a model can only be removed together."""
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
-from fritz_compress.graph import weights_by_attribute
 from fritz_compress.surgery.flow import Flow, Producer
 from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.rules import find_rule
@@ -171,85 +171,101 @@ def channel_groups(
 
 def groups_of(flow: Flow) -> ChannelGroups:
     """Like `channel_groups`, from labels already found."""
-    roots: dict[tuple, list[int]] = {}
+    keys: dict[tuple, list[int]] = {}
     for root, producers in _producers_by_root(flow).items():
         key = (tuple(producers), flow.labels.reason(root))
-        roots.setdefault(key, []).append(root)
+        keys.setdefault(key, []).append(root)
+    parts = _Partition(flow, keys.values())
+    shares, readers = _shares(flow, parts), _readers(flow, parts)
     revived = {
-        int(flow.labels.roots(label)): operation
+        int(flow.labels.roots(label)): flow.describe(operation)
         for label, operation in flow.revivals.items()
     }
-    return ChannelGroups(
-        flow.graph.model.name,
-        tuple(
-            _group(flow, producers, reason, np.array(members), revived)
-            for (producers, reason), members in roots.items()
-        ),
-        {
-            flow.name(operation): f"{type(operation).__name__} {why}"
-            for operation, why in flow.whole.items()
-        },
-    )
+    groups = []
+    for place, ((producers, reason), roots) in enumerate(keys.items()):
+        makers = dict.fromkeys(flow.name(p.operation) for p in producers)
+        layers = dict.fromkeys(share.layer for share in shares[place])
+        groups.append(
+            ChannelGroup(
+                producers={
+                    flow.name(p.operation, p.part): parts.channels(
+                        flow.produced[p], place
+                    )
+                    for p in producers
+                },
+                makers=tuple(makers),
+                followers=tuple(x for x in layers if x not in makers),
+                readers=tuple(readers[place]),
+                channels=len(roots),
+                frozen=reason,
+                revived=next((revived[r] for r in roots if r in revived), None),
+                shares=tuple(shares[place]),
+                roots=np.array(roots),
+            )
+        )
+    whole = {
+        flow.name(operation): f"{type(operation).__name__} {why}"
+        for operation, why in flow.whole.items()
+    }
+    return ChannelGroups(flow.graph.model.name, tuple(groups), whole)
+
+
+class _Partition:
+    """Which group every label is of, and which channel it is there."""
+
+    def __init__(self, flow, groups):
+        self.roots = flow.labels.roots(np.arange(len(flow.labels)))
+        self.group = np.full(len(flow.labels), -1)
+        self.number = np.full(len(flow.labels), -1)
+        for place, roots in enumerate(groups):
+            self.group[roots] = place
+            self.number[roots] = np.arange(len(roots))
+
+    def groups(self, labels):
+        """Places of the groups that labels belong to."""
+        return [g for g in np.unique(self.group[self.roots[labels]]) if g >= 0]
+
+    def channels(self, labels, place):
+        """Numbers of the channels in one group, -1 for those of others."""
+        roots = self.roots[labels]
+        return np.where(self.group[roots] == place, self.number[roots], -1)
 
 
 def _producers_by_root(flow) -> dict[int, dict[Producer, None]]:
     """For every class of labels who makes it, in the model's order."""
     found: dict[int, dict[Producer, None]] = {}
     for producer, labels in flow.produced.items():
-        for root in flow.labels.roots(labels):
-            found.setdefault(int(root), {})[producer] = None
+        for root in flow.labels.roots(labels).tolist():
+            found.setdefault(root, {})[producer] = None
     return found
 
 
-def _group(flow, producers, reason, roots, revived):
-    number = np.full(len(flow.labels), -1)
-    number[roots] = np.arange(len(roots))
-
-    def channels(labels):
-        return number[flow.labels.roots(labels)]
-
-    making = dict.fromkeys(producer.operation for producer in producers)
-    shares = tuple(_shares(flow, channels, making))
-    makers = tuple(map(flow.name, making))
-    reviving = [revived[root] for root in roots if root in revived]
-    return ChannelGroup(
-        producers={
-            flow.name(p.operation, p.part): channels(flow.produced[p])
-            for p in producers
-        },
-        makers=makers,
-        followers=tuple(
-            dict.fromkeys(s.layer for s in shares if s.layer not in makers)
-        ),
-        readers=tuple(
-            dict.fromkeys(
-                flow.name(operation)
-                for operation, labels in flow.readers
-                if (channels(labels) >= 0).any()
-            )
-        ),
-        channels=len(roots),
-        frozen=reason,
-        revived=flow.describe(reviving[0]) if reviving else None,
-        shares=shares,
-        roots=roots,
-    )
+def _readers(flow, parts):
+    """Names of the operations that mix the channels of each group."""
+    found = collections.defaultdict(dict)
+    for operation, labels in flow.readers:
+        for place in parts.groups(labels):
+            found[place][flow.name(operation)] = None
+    return found
 
 
-def _shares(flow, channels, making):
+def _shares(flow, parts):
+    """What each group owns of the weights, in the model's order."""
+    found = collections.defaultdict(list)
+    making = {producer.operation for producer in flow.produced}
     for layer, slots in flow.slots.items():
-        weights = weights_by_attribute(layer)
         for attribute, slot in slots.items():
             for axis, labels in slot.makes.items():
-                own = channels(labels)
-                if (own >= 0).any():
-                    yield Share(
+                for place in parts.groups(labels):
+                    share = Share(
                         layer=flow.name(layer),
-                        weight=weights[attribute],
+                        weight=flow.variables(layer)[attribute],
                         axis=axis,
-                        channels=own,
+                        channels=parts.channels(labels, place),
                         is_kernel=layer in making and _is_kernel(attribute),
                     )
+                    found[place].append(share)
+    return found
 
 
 def _is_kernel(attribute):

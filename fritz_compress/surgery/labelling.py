@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from fritz_compress.graph import Node, trace, weights_by_attribute
+from fritz_compress.graph import Node, trace
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Flow, Whole
 from fritz_compress.surgery.values import Value
@@ -55,24 +55,22 @@ def visit(flow: Flow, node: Node, rule: Callable | None) -> None:
 
 
 def _tie_inputs(flow, tensors):
-    """An input of a model inside has one shape for all that it is given."""
-    first, *others = (flow.values[tensor] for tensor in tensors)
-    for value in others:
-        for axis in {*first.strands, *value.strands}:
-            pair = [v.strands.get(axis) for v in (first, value)]
-            if None not in pair:
-                flow.labels.unite(*(strand.labels for strand in pair))
-            elif pair[0] is None:
-                flow.labels.freeze(pair[1].labels, first.stays)
-            else:
-                flow.labels.freeze(pair[0].labels, value.stays)
+    """A model inside takes one shape of input, however often it is called."""
+    values = [flow.values[tensor] for tensor in tensors]
+    for axis in {axis for value in values for axis in value.strands}:
+        strands = [v.strands[axis] for v in values if axis in v.strands]
+        for strand in strands:
+            flow.labels.unite(strands[0].labels, strand.labels)
+        for value in values:
+            if axis not in value.strands:
+                flow.labels.freeze(strands[0].labels, value.stays)
 
 
 def _check_all_weights_labelled(flow, operation):
     """A weight that a rule does not know would silently start afresh."""
     if not isinstance(operation, keras.Layer) or not operation.weights:
         return
-    own = weights_by_attribute(operation)
+    own = flow.variables(operation)
     known = {id(own[name]) for name in flow.slots.get(operation, {})}
     unknown = [w.name for w in operation.weights if id(w) not in known]
     if unknown:

@@ -47,11 +47,20 @@ class Labels:
 
     def unite(self, first: np.ndarray, second: np.ndarray) -> None:
         """Joins the classes of labels at equal places, broadcast."""
+        if first is second:
+            return
         first, second = np.broadcast_arrays(
             self.roots(first), self.roots(second)
         )
-        pairs = np.stack([first.ravel(), second.ravel()], axis=1)
-        for left, right in np.unique(pairs, axis=0):
+        different = first != second
+        low = np.minimum(first, second)[different]
+        high = np.maximum(first, second)[different]
+        if len(np.unique(high)) == len(high) and not np.isin(high, low).any():
+            self._parent[high] = low
+            for child in self._reasons.keys() & set(high.tolist()):
+                self._move_reason(child)
+            return
+        for left, right in set(zip(low.tolist(), high.tolist())):
             self._join(self._root(left), self._root(right))
 
     def freeze(self, labels: np.ndarray, reason: str) -> None:
@@ -74,4 +83,8 @@ class Labels:
         root, child = min(left, right), max(left, right)
         self._parent[child] = root
         if child in self._reasons:
-            self._reasons.setdefault(root, self._reasons.pop(child))
+            self._move_reason(child)
+
+    def _move_reason(self, child):
+        reason = self._reasons.pop(child)
+        self._reasons.setdefault(self._root(child), reason)

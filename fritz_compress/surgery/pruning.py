@@ -54,7 +54,8 @@ def prune_filters(
         model: A Functional or built Sequential model. It is not changed.
         fraction: Fraction of the channels to remove, in `[0, 1)`, not a
             percent; or one for each layer by name, and nothing else shrinks
-            but what is tied to these.
+            but what is tied to these. A layer with several kinds of channels
+            may have a fraction for each, as `{"attention:heads": 0.25}`.
         criterion: What makes a filter matter: `"l1"`, `"l2"`, `"bn_scale"`,
             `"fpgm"`, `"lamp"`, `"random"`, an object of
             `surgery.criteria` such as `Taylor(x, y)`, or a function from a
@@ -64,6 +65,7 @@ def prune_filters(
             otherwise divided by the mean of their group.
         round_to: The number of filters kept is rounded up to a multiple of
             this. With 1 it is the integer below `filters * (1 - fraction)`.
+            Units of recurrent layers, and heads, count as filters do.
         ignored_layers: Names of layers, or of models inside the model, whose
             groups keep all channels.
         min_filters: Layers keep at least so many filters, or all they have.
@@ -94,8 +96,6 @@ def prune_filters(
     flow = label_channels(model, find_rule, prune_normalized)
     fractions = _fractions(model, groups_of(flow), fraction, ignored_layers)
     groups = list(fractions)
-    for group in groups:
-        group.check_numbers()
     scores = checked_scores(criterion, model, groups)
     quotas = [_Quota.of(group, round_to, min_filters) for group in groups]
     if scope == "layer":
@@ -215,7 +215,10 @@ def _over_mean(scores):
 
 def _fractions(model, groups, fraction, ignored_layers):
     """The fraction for each group that is to shrink."""
-    ignored = names_inside(model, ignored_layers)
+    parts = {part for group in groups for part in group.producers}
+    ignored = parts.intersection(ignored_layers) | names_inside(
+        model, [name for name in ignored_layers if name not in parts]
+    )
     reasons = {group: _reason_to_stay(group, ignored) for group in groups}
     if isinstance(fraction, Mapping):
         return _named_fractions(model, reasons, fraction)
@@ -231,10 +234,10 @@ def _fractions(model, groups, fraction, ignored_layers):
 def _named_fractions(model, reasons, fractions):
     found = {}
     for path, fraction in fractions.items():
-        name = path
-        if not any(path in group.producers for group in reasons):
+        own = {g: why for g, why in reasons.items() if path in g.producers}
+        if not own:
             name = name_layers(model)[find_layer(model, path)]
-        own = {g: why for g, why in reasons.items() if name in g.producers}
+            own = {g: why for g, why in reasons.items() if name in g.makers}
         if not own:
             raise ValueError(
                 f"Layer '{path}' makes no channels, so none can be removed. "
@@ -258,7 +261,8 @@ def _named_fractions(model, reasons, fractions):
 def _reason_to_stay(group, ignored):
     if group.frozen:
         return f"it must stay because of {group.frozen}"
-    named = ignored.intersection((*group.makers, *group.followers))
+    members = (*group.producers, *group.makers, *group.followers)
+    named = ignored.intersection(members)
     return f"'{min(named)}' is in ignored_layers" if named else None
 
 

@@ -45,7 +45,7 @@ class _Rebuilding:
         if isinstance(model, keras.Sequential):
             copy = keras.Sequential(
                 [
-                    *self.inputs(model),
+                    _input_layer(model, *self.input_shapes(model)),
                     *(self.operation(layer) for layer in model.layers),
                 ],
                 name=model.name,
@@ -53,12 +53,32 @@ class _Rebuilding:
         else:
             copy = keras.models.clone_model(
                 _uncompiled(model),
-                input_tensors=self.input_tensors(model),
+                input_tensors=_inputs(model, self.input_shapes(model)),
                 clone_function=self.operation,
                 call_function=self.call,
             )
         self.copies[model] = copy
         return copy
+
+    def input_shapes(self, model):
+        """Shapes of a model's inputs; one inside may be fed fewer channels."""
+        shapes = [tuple(tensor.shape) for tensor in model.inputs]
+        for tensors in self.flow.graph.nested.get(model, [])[:1]:
+            for place, tensor in enumerate(tensors):
+                shapes[place] = self.shape(shapes[place], tensor)
+        return shapes
+
+    def shape(self, shape, tensor):
+        """A declared shape, where it is known cut as the tensor that comes."""
+        strands = self.flow.values[tensor].strands
+        return tuple(
+            (
+                len(self.keep(strands[axis].labels))
+                if axis in strands and size is not None
+                else size
+            )
+            for axis, size in enumerate(shape)
+        )
 
     def operation(self, operation):
         """The counterpart of a layer, a raw operation or a nested model."""
@@ -69,27 +89,6 @@ class _Rebuilding:
                 self.copies[operation] = self.resized(operation)
             self.originals[self.copies[operation]] = operation
         return self.copies[operation]
-
-    def input_tensors(self, model):
-        """Copies of a Functional model's inputs, in their structure."""
-        new = [layer.output for layer in self.inputs(model)]
-        copies = dict(zip(map(id, model.inputs), new))
-        return keras.tree.map_structure(lambda t: copies[id(t)], model.input)
-
-    def inputs(self, model):
-        """Copies of input layers, with the channels that still come in."""
-        copies = []
-        for place, layer in enumerate(_input_layers(model)):
-            config = layer.get_config()
-            shape = list(config["batch_shape"])
-            for call in self.flow.graph.nested.get(model, [])[:1]:
-                strands = self.flow.values[call[place]].strands
-                for axis, strand in strands.items():
-                    if shape[axis] is not None:
-                        shape[axis] = len(self.keep(strand.labels))
-            config["batch_shape"] = tuple(shape)
-            copies.append(keras.layers.InputLayer.from_config(config))
-        return copies
 
     def call(self, operation, *args, **kwargs):
         """Calls a counterpart as its original was, with constants cut."""
@@ -212,25 +211,30 @@ def _initializers(operation, config):
     }
 
 
-def _input_layers(model):
-    """The input layers of a model, in the order of its inputs."""
-    if isinstance(model, keras.Sequential):
-        # Its list of layers leaves them out.
-        first = model.get_config()["layers"][0]
-        if first["class_name"] == "InputLayer":
-            return [keras.layers.InputLayer.from_config(first["config"])]
-        (tensor,) = model.inputs
-        return [
-            keras.layers.InputLayer(
-                batch_shape=tensor.shape, dtype=tensor.dtype
-            )
-        ]
-    by_output = {
-        id(layer.output): layer
+def _input_layer(model, shape):
+    """A copy of a Sequential model's input, its name included."""
+    first = model.get_config()["layers"][0]
+    if first["class_name"] == "InputLayer":
+        return _resized_input(first["config"], shape)
+    (tensor,) = model.inputs
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype)
+
+
+def _inputs(model, shapes):
+    """Copies of a Functional model's inputs, in their structure."""
+    shapes = {id(t): shape for t, shape in zip(model.inputs, shapes)}
+    copies = {
+        id(layer.output): _resized_input(
+            layer.get_config(), shapes[id(layer.output)]
+        ).output
         for layer in model.layers
         if isinstance(layer, keras.layers.InputLayer)
     }
-    return [by_output[id(tensor)] for tensor in model.inputs]
+    return keras.tree.map_structure(lambda t: copies[id(t)], model.input)
+
+
+def _resized_input(config, shape):
+    return keras.layers.InputLayer.from_config({**config, "batch_shape": shape})
 
 
 def _uncompiled(model):

@@ -47,12 +47,13 @@ def compile_like(original: keras.Model, model: keras.Model) -> None:
     """
     if not original.compiled:
         return
+    optimizer = _same_optimizer(original)
     with warnings.catch_warnings():
         # About a lambda, which is not loaded from a file here.
         warnings.simplefilter("ignore")
         config = original.get_compile_config()
     model.compile(
-        optimizer=_same_optimizer(original),
+        optimizer=optimizer,
         loss=original.loss,
         loss_weights=config["loss_weights"],
         metrics=_made_anew(config["metrics"]),
@@ -124,14 +125,18 @@ def _same_optimizer(model):
         ) from error
 
 
-def _made_anew(config: Any) -> Any:
-    """Metrics of their serialized form, in the same structure."""
+def _made_anew(config: Any, inside: bool = False) -> Any:
+    """Metrics of their serialized form, in the same structure.
+
+    An empty list stands for one that is lost; inside a list it goes.
+    """
     if isinstance(config, (list, tuple)):
-        return [_made_anew(entry) for entry in config]
-    if isinstance(config, dict) and "class_name" not in config:
-        return {key: _made_anew(entry) for key, entry in config.items()}
+        made = [_made_anew(entry, inside=True) for entry in config]
+        return [entry for entry in made if not inside or entry != []]
     if not isinstance(config, dict):
         return config
+    if "class_name" not in config:
+        return {key: _made_anew(v, inside=True) for key, v in config.items()}
     try:
         return keras.saving.deserialize_keras_object(config)
     except (NotImplementedError, TypeError, ValueError):
@@ -145,7 +150,7 @@ def _made_anew(config: Any) -> Any:
             "smaller model again.",
             stacklevel=2,
         )
-        return None
+        return []
 
 
 def counterparts(

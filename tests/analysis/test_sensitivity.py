@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from analysis.sensitivity_models import FRACTIONS, data, errors, pointwise_model
 from helpers import distinct_weights
 from keras import layers
+from sensitivity_models import FRACTIONS, data, errors, pointwise_model
 
 from fritz_compress.analysis import sensitivity
 from fritz_compress.layers import InstanceNormalization
@@ -258,7 +258,9 @@ def nan_model():
 
 def bare_model():
     model = pointwise_model()
-    return keras.Sequential(model.layers, name="bare")
+    bare = keras.Sequential(model.layers, name="bare")
+    bare.build(model.input_shape)
+    return bare
 
 
 class Subclassed(keras.Model):

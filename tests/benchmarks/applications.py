@@ -21,6 +21,7 @@ import collections
 import csv
 import json
 import pathlib
+import re
 import resource
 import subprocess
 import sys
@@ -172,7 +173,7 @@ def examine(name):
         "parameters_before": model.count_params(),
         "parameters_after": smaller.count_params(),
         "groups": len(groups),
-        "shrunk": len(draw(groups, seed=1)),
+        "shrunk": sum(map(bool, map(len, draw(groups, seed=1).values()))),
         "frozen": reasons(groups),
         "difference": difference(wanted, received),
         "negative_control": difference(control, received),
@@ -197,9 +198,11 @@ def examine(name):
 
 
 def reasons(groups):
-    """How many groups stay whole, by reason."""
+    """How many groups stay whole, by reason; layers by their class."""
     counted = collections.Counter(
-        group.frozen for group in groups if group.frozen
+        re.sub(r"'[^']*' \((\w+)\)", r"\1", group.frozen)
+        for group in groups
+        if group.frozen
     )
     return "; ".join(f"{n} {reason}" for reason, n in counted.items())
 

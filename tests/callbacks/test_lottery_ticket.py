@@ -332,7 +332,7 @@ def test_weights_that_are_no_numbers_are_refused():
 
 def test_a_model_without_kernels_is_refused():
     tickets = LotteryTicketRewinding(1, 1, ignored_layers=["hidden", "head"])
-    with pytest.raises(ValueError, match="no kernel that can be pruned"):
+    with pytest.raises(ValueError, match="no weights that can be pruned"):
         fit(build(), tickets, epochs=2)
 
 

@@ -91,9 +91,3 @@ def get(
             f"Received: '{criterion}'.{hint}"
         )
     return _BY_NAME[name]()
-
-
-def l1(group: ChannelGroup) -> np.ndarray:
-    """L1 scores of one group."""
-    group.check_numbers()
-    return L1().group_scores(group)

@@ -11,6 +11,7 @@ from fritz_compress.surgery.criteria.base import (
     Criterion,
     check_none_is_missing,
 )
+from fritz_compress.surgery.criteria.samples import batches
 from fritz_compress.surgery.flow import Flow
 from fritz_compress.surgery.groups import ChannelGroup
 from fritz_compress.surgery.labelling import label_channels
@@ -48,8 +49,8 @@ class AveragePercentageOfZeros(Criterion):
         batch_size: Samples that go through the model at once.
 
     Raises:
-        ValueError: when it scores, if a group has no such activation or a
-            weight is NaN.
+        ValueError: on construction if `batch_size` is below 1; when it
+            scores, if a group has no such activation, or a weight is NaN.
 
     Reference: Hu et al., "Network Trimming: A Data-Driven Neuron Pruning
     Approach towards Efficient Deep Architectures",
@@ -109,8 +110,7 @@ class AveragePercentageOfZeros(Criterion):
                         totals[tensor, axis] += used
             return results
 
-        for first in range(0, len(x[0]), self.batch_size):
-            part = [array[first : first + self.batch_size] for array in x]
+        for part, _ in batches(x, (), self.batch_size):
             flow.graph.run(
                 [
                     ops.convert_to_tensor(array, dtype=tensor.dtype)

@@ -70,7 +70,7 @@ def check_none_is_missing(
         groups: The groups without what it needs.
         needs: The start of a sentence that goes on "after every layer".
     """
-    names = [name for group in groups for name in group.producers]
+    names = [name for group in groups for name in group.makers]
     if names:
         raise ValueError(
             f"{needs} after every layer that is pruned. Received: model "

@@ -25,5 +25,7 @@ class Random(Criterion):
         self, model: keras.Model, groups: Sequence[ChannelGroup]
     ) -> list[np.ndarray]:
         """Scores in `[0, 1)`; see `Criterion.scores`."""
+        for group in groups:
+            group.check_numbers()
         rng = np.random.default_rng(self.seed)
         return [rng.random(group.channels) for group in groups]

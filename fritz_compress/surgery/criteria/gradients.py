@@ -44,7 +44,8 @@ class Taylor(Criterion):
             gradients of a trained model vanish.
 
     Raises:
-        ValueError: when it scores, if there is no loss or a weight is NaN.
+        ValueError: on construction if `batch_size` is below 1; when it
+            scores, if there is no loss, no data, or a weight is NaN.
 
     Reference: Molchanov et al., "Importance Estimation for Neural Network
     Pruning", https://arxiv.org/abs/1906.10771, equation 8, with the absolute
@@ -102,7 +103,13 @@ class Taylor(Criterion):
             for change, group in zip(changes, groups):
                 change += _changes(group, products)
             count += 1
-        return [change / max(count, 1) for change in changes]
+        if not count:
+            raise ValueError(
+                "Criterion 'Taylor' needs at least one batch. Received: an "
+                "iterable with none; a generator is empty once it was read. "
+                "Pass arrays, a list or a dataset."
+            )
+        return [change / count for change in changes]
 
     def _losses(self, model):
         """Arguments of `compile`."""

@@ -12,7 +12,7 @@ def batches(x: Any, y: Any, batch_size: int) -> Iterator[tuple]:
     Args:
         x: An array or a structure of arrays; or, if `y` is `None`, an
             iterable of batches, which are returned as they are.
-        y: Like `x`, of as many samples.
+        y: Like `x`, of as many samples; an empty structure for none.
         batch_size: Samples per batch; the last one may have fewer.
 
     Raises:
@@ -24,7 +24,7 @@ def batches(x: Any, y: Any, batch_size: int) -> Iterator[tuple]:
     sizes = {len(array) for array in tree.flatten((x, y))}
     if len(sizes) != 1 or not max(sizes):
         raise ValueError(
-            "`x` and `y` must have the same number of samples, at least one. "
+            "All arrays must have the same number of samples, at least one. "
             f"Received: arrays of {sorted(sizes)} samples."
         )
     for first in range(0, *sizes, batch_size):

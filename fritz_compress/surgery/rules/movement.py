@@ -7,7 +7,7 @@ from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import rule
 from fritz_compress.surgery.rules.tracing import move
-from fritz_compress.surgery.values import Value
+from fritz_compress.surgery.values import Strand, Value
 
 
 @rule(
@@ -41,15 +41,20 @@ def broadcast_to(call: Call) -> list[Value]:
 def pad(call: Call) -> list[Value]:
     """Constants beside the channels are channels that stay."""
     widths = _pad_widths(call.operation.pad_width, len(call.shape()))
-    if call.operation.mode == "constant":
-        return move(call, lambda x, *rest, **more: np.pad(x, widths))
+    strands = dict(call.input().strands)
     for axis, strand in call.input().strands.items():
-        if any(widths[axis]):
+        if not any(widths[axis]):
+            continue
+        if call.operation.mode != "constant":
             call.freeze(strand.labels, "pads with copies of channels")
-    strands = call.input().strands
-    return [
-        call.output({a: s for a, s in strands.items() if not any(widths[a])})
-    ]
+            del strands[axis]
+            continue
+        padding = call.flow.staying("padding")
+        strands[axis] = Strand(
+            np.pad(strand.labels, widths[axis], constant_values=padding),
+            np.pad(strand.revived, widths[axis]),
+        )
+    return [call.output(strands)]
 
 
 @rule("Split")

@@ -1,7 +1,6 @@
 """Data movement, traced by running an operation on numbers of places."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from keras import layers, ops, tree
@@ -19,33 +18,26 @@ _LOCAL_OPERATIONS = {"Concatenate", "Transpose", "Swapaxes", "Moveaxis"}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Places:
-    """All places of the inputs, numbered from 1; 0 is a place of padding.
+    """What is known about the places of all inputs along one axis.
 
     Attributes:
-        numbers: Of each input, in its shape.
-        labels, revived: By number, along one axis of the inputs.
+        labels, revived: By the number of the place.
         elements: By number, a number of its own for every channel.
     """
 
-    numbers: dict[Tensor, np.ndarray]
     labels: np.ndarray
     revived: np.ndarray
     elements: np.ndarray
 
 
-def move(call: Call, run: Callable | None = None) -> list[Value]:
-    """Runs an operation that only moves data, and looks up the labels.
-
-    Args:
-        call: The call.
-        run: Called in place of the operation, with the call's arguments.
-    """
+def move(call: Call) -> list[Value]:
+    """Runs an operation that only moves data, and looks up the labels."""
     numbers = _number(call)
     args, kwargs = tree.map_structure(
         lambda value: numbers[value] if isinstance(value, Tensor) else value,
         (call.node.args, call.node.kwargs),
     )
-    moved = tree.flatten((run or call.operation)(*args, **kwargs))
+    moved = tree.flatten(call.operation(*args, **kwargs))
     moved = [ops.convert_to_numpy(array) for array in moved]
     outputs: list[dict[int, Strand]] = [{} for _ in moved]
     axes = {axis for value in _values(call) for axis in value.strands}
@@ -69,7 +61,7 @@ def _stays(call):
 
 
 def _number(call):
-    numbers, start, alike = {}, 1, _axes_alike(call)
+    numbers, start, alike = {}, 0, _axes_alike(call)
     for tensor in call.node.inputs:
         if tensor not in numbers:
             batch, *sizes = tensor.shape
@@ -104,9 +96,7 @@ def _axes_alike(call):
 
 def _labelled(call, numbers, axis):
     """What is known along one axis, by the numbers of places."""
-    padding = call.flow.staying("padding")
-    labels, revived, elements = [[padding]], [[0]], [[0]]
-    start = 1
+    labels, revived, elements, start = [], [], [], 0
     for tensor, places in numbers.items():
         strand = call.input(tensor).strands.get(axis)
         if strand is None:
@@ -123,7 +113,7 @@ def _labelled(call, numbers, axis):
             spread = np.broadcast_to(values.reshape(shape), places.shape)
             found.append(spread.ravel())
         start += len(own)
-    return _Places(numbers, *map(np.concatenate, (labels, revived, elements)))
+    return _Places(*map(np.concatenate, (labels, revived, elements)))
 
 
 def _rectangular(call, tensor, places, array):

@@ -1,5 +1,7 @@
 """Small models for sensitivity sweeps, and their arithmetic in numpy."""
 
+import time
+
 import keras
 import numpy as np
 from helpers import distinct_weights
@@ -43,3 +45,25 @@ def errors(weights, x, y) -> dict[str, float]:
     outputs = hidden.mean(axis=(1, 2)) @ k3 + b3
     difference = outputs - y
     return {"mse": np.mean(difference**2), "mae": np.mean(abs(difference))}
+
+
+class CountedErrors:
+    """Evaluates `pointwise_model` on `data` and counts how often.
+
+    Args:
+        pause: Seconds that each evaluation takes at least.
+        fail_after: Evaluations after which it raises an `InterruptedError`.
+    """
+
+    def __init__(self, pause: float = 0.0, fail_after: int = 10**9):
+        self.calls = 0
+        self.pause = pause
+        self.fail_after = fail_after
+
+    def __call__(self, model: keras.Model) -> dict[str, float]:
+        if self.calls == self.fail_after:
+            raise InterruptedError
+        self.calls += 1
+        time.sleep(self.pause)
+        found = errors(model.get_weights(), *data())
+        return {"loss": found["mse"], "mae": found["mae"]}

@@ -1,0 +1,126 @@
+"""Table, curves and picture of what pruning costs on Fashion-MNIST."""
+
+import csv
+import datetime
+import importlib.metadata
+import pathlib
+
+import numpy as np
+
+from fritz_compress.analysis import profile
+from fritz_compress.convert.files import whole_file
+
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE / "fashion_mnist.csv"
+CURVES = HERE / "fashion_mnist_epochs.csv"
+
+
+def accuracy(model, images, labels):
+    scores = model.predict(images, 500, verbose=0)
+    return float((scores.argmax(-1) == labels).mean())
+
+
+def kernel_sparsity(model):
+    kernels = [w.numpy() for w in model.weights if len(w.shape) > 1]
+    size = sum(kernel.size for kernel in kernels)
+    return float(1 - sum(map(np.count_nonzero, kernels)) / size)
+
+
+def record(run, model, data, args):
+    """One line in the table, in place of an earlier one of this run."""
+    row = {
+        "run": run,
+        "alpha": args.alpha,
+        "seed": args.seed,
+        "epochs": args.epochs,
+        "macs": profile(model).macs,
+        "parameters": model.count_params(),
+        "kernel_sparsity": round(kernel_sparsity(model), 4),
+        "validation_accuracy": round(
+            accuracy(model, data.validation, data.validation_labels), 4
+        ),
+        "test_accuracy": round(accuracy(model, data.test, data.test_labels), 4),
+        "date": datetime.date.today().isoformat(),
+        "versions": " ".join(
+            f"{name} {importlib.metadata.version(name)}"
+            for name in ("keras", "tensorflow", "fritz_compress")
+        ),
+        "command": f"fashion_mnist.py {args.run} --seed {args.seed} "
+        f"--alpha {args.alpha} --epochs {args.epochs}",
+    }
+    print(row)
+    replace(RESULTS, [row], run=run, seed=args.seed, alpha=args.alpha)
+    names = [f"{run}_zeroed", run] if run == "filters" else [run]
+    lines = [line for name in names for line in curve(name, args)]
+    replace(CURVES, lines, run=run, seed=args.seed, alpha=args.alpha)
+
+
+def curve(name, args):
+    """The epochs of a log; the last line counts if a kill repeated one."""
+    with (args.work / f"{name}.csv").open(newline="") as file:
+        epochs = {line["epoch"]: line for line in csv.DictReader(file)}
+    for epoch, line in epochs.items():
+        yield {
+            "run": name.removesuffix("_zeroed"),
+            "alpha": args.alpha,
+            "seed": args.seed,
+            "stage": name,
+            "epoch": epoch,
+            "accuracy": line["accuracy"],
+            "validation_accuracy": line["val_accuracy"],
+            "pruned": line.get("sparsity") or line.get("pruned_fraction", 0),
+        }
+
+
+def replace(path, lines, **keys):
+    """Writes `lines` in place of those that have these values."""
+    rows = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    rows = [
+        row
+        for row in rows
+        if any(row[name] != str(value) for name, value in keys.items())
+    ]
+    rows += lines
+    with whole_file(path) as unfinished, unfinished.open("w") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plot():
+    """Validation accuracy, and what is pruned, over the epochs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with CURVES.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with RESULTS.open(newline="") as file:
+        table = {row["run"]: row for row in csv.DictReader(file)}
+    figure, (top, below) = plt.subplots(
+        2, sharex=True, figsize=(8, 6), height_ratios=(2, 1)
+    )
+    trained_first = int(table["baseline"]["epochs"])
+    for run, result in table.items():
+        lines = [row for row in rows if row["run"] == run]
+        start = 0 if run == "baseline" else trained_first
+        epochs = range(start + 1, start + 1 + len(lines))
+        label = f"{run}: test {100 * float(result['test_accuracy']):.2f}%"
+        label += f", {int(result['macs']) / 1e6:.2f} M MACs"
+        measured = [100 * float(row["validation_accuracy"]) for row in lines]
+        (drawn,) = top.plot(epochs, measured, ".-", label=label)
+        pruned = [100 * float(row["pruned"]) for row in lines]
+        if lines[-1]["stage"] == "filters":
+            pruned = [pruned[0]] * len(pruned)  # removed after the first
+        below.plot(epochs, pruned, ".-", color=drawn.get_color())
+    top.set_ylabel("validation accuracy, %")
+    top.set_title("ResNet-20 on Fashion-MNIST")
+    top.legend()
+    below.set_ylabel("weights or filters pruned, %")
+    below.set_xlabel("epochs")
+    with whole_file(HERE / "fashion_mnist.png") as unfinished:
+        figure.savefig(unfinished, dpi=120, bbox_inches="tight")
