@@ -1,10 +1,12 @@
 """What must hold for any removal from any model."""
 
+import contextlib
 import pathlib
 import tempfile
 
 import keras
 import numpy as np
+from random_graphs import build
 from removal_oracle import difference, predict
 from silencing_oracle import removed_channels, silenced_outputs
 
@@ -16,6 +18,25 @@ SHARE = 1 / 3
 
 class Discarded(Exception):
     """A model that says nothing about removals, and why."""
+
+
+def check(code: str, seed: int) -> None:
+    """All that must hold of the model that some code defines.
+
+    Args:
+        code: As `random_graph` makes it.
+        seed: Of inputs and of the choice of channels. One in three has the
+            check of zeroed channels as well, another one that of statistics.
+
+    Raises:
+        Discarded: as `check_removal` does.
+        AssertionError: if the engine is wrong.
+    """
+    check_removal(build(code), seed)
+    further = (None, check_zeroed, check_normalized)[seed % 3]
+    if further is not None:
+        with contextlib.suppress(Discarded):
+            further(build(code), seed)
 
 
 def check_removal(model: keras.Model, seed: int) -> None:
