@@ -28,12 +28,15 @@ import traceback
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = "backend kind models calls failed seeds date versions".split()
-CHUNK = 50  # Models per process, which keep memory until it ends.
+CHUNK = 25  # Models per process, which keep memory until it ends.
 
 
 def run(seeds):
     """What became of these seeds: one dict each."""
     sys.path.insert(0, str(TESTS))
+    # Tensors are tiny: threads would wait for each other.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return [run_one(seed) for seed in seeds]
 
