@@ -160,7 +160,7 @@ def build(code: str) -> keras.Model:
 def _input(graph):
     """An input, and a first layer with kernels."""
     name = graph.fresh("i")
-    if graph.rng.random() < 0.1:
+    if graph.rng.random() > 0.9:
         graph.define(name, "keras.Input((5,), dtype='int32')")
         layer = f"layers.Embedding(7, {graph.rng.choice(CHANNELS)})"
     else:
@@ -174,7 +174,7 @@ def _step(graph, depth=0):
     """One more layer, operation or nested model."""
     rng = graph.rng
     x = rng.choice(graph.ends or graph.tensors)
-    if rng.random() < 0.2:
+    if rng.random() > 0.8:
         x = rng.choice(graph.tensors)
     how = rng.random()
     if np.prod(graph.shape(x)) > LARGE:
@@ -241,9 +241,9 @@ def _head(graph, x):
     """A layer that reads all that is left, so that it need not stay."""
     rng, rank = graph.rng, len(graph.shape(x))
     how = rng.random()
-    if how < 0.1:
+    if how > 0.95:
         return x
-    if rank > 1 and how < 0.5:
+    if rank > 1 and how < 0.4:
         (x,) = graph.assign(f"layers.Flatten()({x})")
     elif rank > 1 and how < 0.8:
         kind = rng.choice(["Average", "Max"])

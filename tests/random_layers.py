@@ -65,7 +65,7 @@ def activation(rng: random.Random) -> str:
 
 
 def bias(rng: random.Random) -> str:
-    return ", use_bias=False" if rng.random() < 0.2 else ""
+    return ", use_bias=False" if rng.random() > 0.8 else ""
 
 
 def window(rng: random.Random, shape: Shape, stride: bool = True) -> str:

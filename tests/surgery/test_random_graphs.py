@@ -35,7 +35,8 @@ def test_removal_equals_the_oracle(part, rng, seed):
     hypothesis.note(code)
     try:
         check(code, seed)
-    except Discarded:
+    except Discarded as reason:
+        hypothesis.event(str(reason))  # --hypothesis-show-statistics
         hypothesis.reject()
 
 
