@@ -104,16 +104,16 @@ def from_tf_keras_operation(
             by `check_tf_keras_function`.
         args, kwargs: What it is called with, Keras 3 tensors among it.
     """
-    others = [value for value in kwargs.values() if value is not None]
-    dtype = next(v.dtype for v in (*args, *others) if hasattr(v, "dtype"))
-    # Constant arrays are lists in a configuration.
-    args, others = (
-        [np.asarray(v, dtype) if isinstance(v, list) else v for v in values]
-        for values in (args, others)
-    )
     if function == "__operators__.getitem":
-        others = [_slices(kwargs["slice_spec"])]
-    return _FROM_TF_KERAS[function](*args, *others)
+        return operator.getitem(*args, _slices(kwargs["slice_spec"]))
+    values = [*args, *(v for v in kwargs.values() if v is not None)]
+    dtype = next(v.dtype for v in values if hasattr(v, "dtype"))
+    # Constant arrays are lists in a configuration.
+    values = [
+        np.asarray(value, dtype) if isinstance(value, list) else value
+        for value in values
+    ]
+    return _FROM_TF_KERAS[function](*values)
 
 
 def check_tf_keras_function(function: str, name: str) -> None:

@@ -30,7 +30,7 @@ from fashion_mnist_results import plot, record
 from keras import layers
 
 from fritz_compress import callbacks, surgery
-from fritz_compress.convert.files import whole_file
+from fritz_compress.files import whole_file
 from fritz_compress.training import warmup_cosine
 from fritz_compress.training.backup import EpochBackup
 

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from fritz_compress.analysis import profile
-from fritz_compress.convert.files import whole_file
+from fritz_compress.files import whole_file
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "fashion_mnist.csv"

@@ -4,47 +4,14 @@ Devices are set up before the first tensor is made, and a kill ends all, so
 each case runs in a process of its own.
 """
 
-import importlib.util
-import os
 import signal
-import subprocess
-import sys
 
+import keras
 import numpy as np
 import pytest
+from processes import TWO_DEVICES, run, run_on_two_devices
 
 pytestmark = pytest.mark.slow
-
-TWO_DEVICES = {
-    "tensorflow": """
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-scope = strategy.scope()
-
-
-def copies(weight):
-    found = strategy.experimental_local_results(weight.value)
-    return [copy.numpy() for copy in found]
-""",
-    "jax": """
-import contextlib
-import jax, keras
-import numpy as np
-
-keras.distribution.set_distribution(
-    keras.distribution.DataParallel(devices=jax.devices("cpu"))
-)
-scope = contextlib.nullcontext()
-
-
-def copies(weight):
-    return [np.asarray(s.data) for s in weight.value.addressable_shards]
-""",
-}
 
 FIT = """
 import keras, numpy as np
@@ -97,29 +64,9 @@ print("done")
 """
 
 
-def run(code, backend, arguments=(), **environment):
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.mark.parametrize("backend", TWO_DEVICES)
 def test_both_devices_hold_the_same_zeros(backend):
-    if backend == "jax" and importlib.util.find_spec("jax") is None:
-        pytest.skip("needs JAX: pip install fritz_compress[jax]")
-    result = run(
-        TWO_DEVICES[backend] + FIT,
-        backend,
-        XLA_FLAGS="--xla_force_host_platform_device_count=2",
-    )
+    result = run_on_two_devices(FIT, backend)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.split("\n")
     assert lines[-2] == "done"
@@ -180,8 +127,6 @@ np.savez(folder + "/end.npz", *model.get_weights())
 
 @pytest.mark.parametrize("kind", ["layer", "global", "pattern", "filters"])
 def test_killed_and_resumed_ends_with_the_same_zeros(kind, tmp_path):
-    import keras
-
     def train(name, kill_at, seed):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)

@@ -49,7 +49,7 @@ def test_a_variable_that_comes_twice_keeps_what_both_keep():
     np.testing.assert_array_equal(read(weight), [[1, 0], [0, 0]])
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_every_type_of_weight(dtype):
     weight = variable(3, dtype=dtype)
     Masks([(weight, [True, False, True])]).apply()

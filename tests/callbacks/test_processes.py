@@ -127,8 +127,9 @@ def test_both_devices_hold_the_same_weights(backend):
     assert found["lottery"][0] == 397
     # Half of 8 filters; of 12 in multiples of 4 a third.
     assert found["iterative"] == [4 * 27 + 4 * 72, 4, 4]
-    _, first, last = found["regularization"]
-    assert 0 < first < 8 and 0 < last < 12
+    zeros, first, last = found["regularization"]
+    assert zeros == 27 * first + 72 * last
+    assert 0 < last < 12
 
 
 @pytest.mark.parametrize("kind", ["regularization", "lottery", "iterative"])

@@ -564,48 +564,43 @@ def with_statistics(model, pictures):
         for layer in model.layers
         if isinstance(layer, layers.BatchNormalization)
     ]
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
     for layer in found:
         layer.momentum = 0.0
     model(pictures, training=True)
     for layer in found:
         layer.momentum = 0.99
         variance = layer.moving_variance
-        variance.assign(variance * rng.uniform(0.8, 1.2, variance.shape))
-    return model
+        # Channels that rest would be blown up, rounding and all.
+        jitter = rng.uniform(0.8, 1.2, variance.shape)
+        variance.assign(variance * jitter + 0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name, size",
-    [
-        ("MobileNet", 32),
-        ("MobileNetV2", 32),
-        ("ResNet50", 32),
-        ("EfficientNetB0", 32),
-        ("DenseNet121", 32),
-        ("MobileNetV3Small", 32),
-        ("Xception", 71),
-    ],
+    "name", ["MobileNet", "MobileNetV2", "ResNet50", "EfficientNetB0"]
 )
-def test_applications(name, size):
-    build = getattr(keras.applications, name)
-    model = build(
-        weights=None,
-        input_shape=(size, size, 3),
-        classes=10,
-        classifier_activation=None,
-    )
+def test_applications(name):
+    """In float64: deep networks magnify what float32 rounds away."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = getattr(keras.applications, name)(
+            weights=None,
+            input_shape=(32, 32, 3),
+            classes=10,
+            classifier_activation=None,
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
     rng = np.random.default_rng(0)
-    pictures = rng.uniform(0, 255, (3, size, size, 3)).astype("float32")
+    pictures = rng.uniform(0, 255, (16, 32, 32, 3))
     with_statistics(model, pictures)
     outputs = np.asarray(model(pictures))
-    assert np.abs(outputs[0] - outputs[1]).max() > 1e-2
-    twin, back = round_trip(model, [pictures])
+    # Far above the difference that is allowed, so that a mix-up shows.
+    assert np.abs(outputs[0] - outputs[1]).max() > 1e-4
+    twin, back = round_trip(model, [pictures[:3]])
     assert twin.count_params() == back.count_params() == model.count_params()
-    ours, theirs = np.asarray(twin(pictures)), np.asarray(back(pictures))
-    print(
-        name,
-        np.abs(outputs - ours).max(),
-        np.abs(outputs - theirs).max(),
-        np.abs(outputs).max(),
-    )
+    assert twin.layers[-1].compute_dtype == "float64"
