@@ -97,7 +97,7 @@ def _made_axes(layer, part, rank):
     read, _, made = _letters(layer.equation)
     return [
         axis
-        for axis, letter in enumerate(_spelled(made, rank))
+        for axis, letter in _counted(made, rank)
         if letter not in read + "." and letter in (part or letter)
     ]
 
@@ -237,8 +237,14 @@ def _spelled(letters, rank):
     return letters.replace("...", "." * (rank + 3 - len(letters)))
 
 
+def _counted(letters, rank):
+    """Letters with their axes, of which TimeDistributed adds one in front."""
+    spelled = _spelled(letters, rank)
+    return list(enumerate(spelled, rank - len(spelled)))
+
+
 def _of_letters(noise, read, others, made):
-    axes = list(enumerate(_spelled(read, noise.ndim)))
+    axes = _counted(read, noise.ndim)
     summed = tuple(i for i, letter in axes if letter not in made)
     apart = tuple(
         i for i, letter in axes if letter in others and letter in made

@@ -19,6 +19,8 @@ MODELS = 300
 
 
 @pytest.mark.slow
+# Over an axis of one position.
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
 @pytest.mark.parametrize("part", range(PARTS))
 @hypothesis.settings(
     max_examples=MODELS // PARTS,
