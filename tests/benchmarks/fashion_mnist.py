@@ -232,7 +232,7 @@ RUNS = {
     "filters": (filters, 8),
     "weights": (weights, 8),
     "filters_longer": (filters_longer, 7),
-    "weights_longer": (weights_longer, 7),
+    "weights_longer": (weights_longer, 6),
     "control": (control, 8),
 }
 

@@ -115,7 +115,7 @@ def plot():
         left = [_left(row, macs) for row in lines]
         below.plot(epochs, left, ".-", color=drawn.get_color())
     top.set_ylabel("validation accuracy, %")
-    top.set_ylim(80)  # Normalizations lag behind while the rate is high.
+    top.set_ylim(80)  # Single epochs at a high learning rate are below.
     top.set_title("ResNet-20 on Fashion-MNIST")
     top.legend()
     below.set_ylabel("MACs or weights left, %")
