@@ -6,10 +6,13 @@ cost a tenth of a training step, and Keras has no public function that
 compiles other code than a model's own steps.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+
+_MANY_VALUES = 1_000_000
 
 
 def compiled_update(
@@ -52,9 +55,23 @@ def compiled_update(
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(update, autograph=False)
+        return tf.function(
+            update, autograph=False, jit_compile=_pays_off(tf, variables)
+        )
     if keras.backend.backend() == "jax":
         import jax
 
         function = jax.jit(function)
     return update
+
+
+def _pays_off(tf, variables):
+    """Whether XLA saves more time than it takes, which is a second or so.
+
+    It does not compile for variables that have a copy on each device.
+    """
+    copied = (tf.distribute.DistributedValues,)
+    if any(isinstance(variable.value, copied) for variable in variables):
+        return None
+    size = sum(math.prod(variable.shape) for variable in variables)
+    return True if size >= _MANY_VALUES else None

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 from keras import tree
 
-
 _HOLDERS = (keras.Layer, list, tuple)  # What may have weights inside.
 
 

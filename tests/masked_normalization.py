@@ -12,6 +12,11 @@ KINDS = (
 )
 
 
+def summed_axes(layer, rank: int) -> tuple[int, ...]:
+    """Axes, other than positions, over which statistics are taken."""
+    return tuple(_axes(layer, rank))
+
+
 def normalized(layer, values: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """The layer's output from what is not gone.
 

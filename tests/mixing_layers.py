@@ -79,11 +79,16 @@ def removed_positions(
     layer = innermost(operation)
     if isinstance(layer, layers.EinsumDense):
         axes = _made_axes(layer, part, len(shape))
+    elif isinstance(layer, HEADED):
+        # Attention scores have an axis of heads, beside the output.
+        axes = {("", 3): [2], ("heads", 4): [1]}.get((part, len(shape)), [])
+    elif part and hub_blocks.is_block(layer):
+        axes = []
     else:
         axes = [len(shape) + _channel_axis(layer)]
     sizes = [n if a in axes else 1 for a, n in enumerate(shape)]
     flat = np.zeros(int(np.prod(sizes)), bool)
-    if not part or not _has_inside(layer):
+    if axes:
         flat[indices] = True
     if isinstance(operation, layers.Bidirectional):
         units = operation.forward_layer.units
@@ -91,16 +96,11 @@ def removed_positions(
     return flat.reshape(sizes)
 
 
-def _has_inside(layer):
-    """Whether parts of a layer are never seen in its outputs."""
-    return isinstance(layer, HEADED) or hub_blocks.is_block(layer)
-
-
 def _made_axes(layer, part, rank):
     read, _, made = _letters(layer.equation)
     return [
         axis
-        for axis, letter in enumerate(_spelled(made, rank))
+        for axis, letter in _counted(made, rank)
         if letter not in read + "." and letter in (part or letter)
     ]
 
@@ -208,6 +208,13 @@ def _of_dot(node, index, noise):
     return _outside(noise, summed=(axis % noise.ndim,))
 
 
+def _of_sum(node, index, noise):
+    axes, rank = node.operation.axis, noise.ndim
+    axes = (axes,) if isinstance(axes, int) else axes or range(rank)
+    summed = tuple(axis % rank for axis in axes)
+    return _outside(noise, summed, set(range(rank)) - {*summed})
+
+
 def _of_matmul(node, index, noise):
     tensors = [i for i, v in enumerate(node.args) if isinstance(v, Tensor)]
     summed = noise.ndim - 1 - tensors[index]
@@ -236,8 +243,14 @@ def _spelled(letters, rank):
     return letters.replace("...", "." * (rank + 3 - len(letters)))
 
 
+def _counted(letters, rank):
+    """Letters with their axes, of which TimeDistributed adds one in front."""
+    spelled = _spelled(letters, rank)
+    return list(enumerate(spelled, rank - len(spelled)))
+
+
 def _of_letters(noise, read, others, made):
-    axes = list(enumerate(_spelled(read, noise.ndim)))
+    axes = _counted(read, noise.ndim)
     summed = tuple(i for i, letter in axes if letter not in made)
     apart = tuple(
         i for i, letter in axes if letter in others and letter in made
@@ -257,4 +270,5 @@ _RULES = {
     "DotProductAttention": _of_attention,
     "Einsum": _of_einsum,
     "Matmul": _of_matmul,
+    "Sum": _of_sum,
 }

@@ -18,7 +18,7 @@ import keras
 import masked_normalization
 import mixing_layers
 import numpy as np
-from keras import tree
+from keras import layers, tree
 
 from fritz_compress.graph import Node, trace
 from fritz_compress.surgery.names import name_layers
@@ -81,9 +81,10 @@ def silenced_outputs(
             the noise.
         inputs: One array per input of the model, of two samples or more.
         seed: Of the noise.
-        masked_statistics: Whether layer, group, RMS and unit normalization
-            may meet removed channels, and leave them out of their statistics.
-            Otherwise such channels leak.
+        masked_statistics: Whether layer, group and RMS normalization may
+            meet removed channels, and leave them out of their statistics.
+            Otherwise such channels leak. (Unit normalization, a sum of
+            squares, always leaves them out.)
 
     Raises:
         RemovedChannelsLeak: if a removed channel reaches an output.
@@ -94,7 +95,7 @@ def silenced_outputs(
 
     def call(node, *args, **kwargs):
         gone = _parts(removed, names.get(node.operation))
-        if masked_statistics and _normalizes_noise(node, args):
+        if _normalizes_noise(node, args, masked_statistics):
             return _normalize(node.operation, args[0])
         with contextlib.ExitStack() as stack:
             for part in gone.items():
@@ -215,9 +216,14 @@ def _add_noise(node, value: Streams, part, channels, rng) -> Streams:
     )
 
 
-def _normalizes_noise(node, args):
-    kinds = masked_normalization.KINDS
-    return isinstance(node.operation, kinds) and bool(args[0].noisy)
+def _normalizes_noise(node, args, masked):
+    """Whether the layer takes statistics over noise and other channels."""
+    kinds = masked_normalization.KINDS if masked else layers.UnitNormalization
+    if not isinstance(node.operation, kinds) or not args[0].noisy:
+        return False
+    noise = args[0].differing()
+    axes = masked_normalization.summed_axes(node.operation, noise.ndim)
+    return (noise.any(axis=axes) & ~noise.all(axis=axes)).any()
 
 
 def _normalize(layer, value: Streams) -> list[Streams]:

@@ -15,6 +15,7 @@ ROWS = {
     "compilation": 0,
     "ops": 0,
     "silence": 0,
+    "files": 0,
     "workers": 0,
     "quantizers": 1,
     "losses": 1,

@@ -85,7 +85,8 @@ def find_kernels(
     kernels, skipped, seen = [], [], set()
     for outer, name, layer in _named_layers(model):
         for attribute, weight in weights_by_attribute(layer).items():
-            if len(weight.shape) < 2 or id(weight) in seen:
+            # Layers inside the layer come by themselves.
+            if "." in attribute or len(weight.shape) < 2 or id(weight) in seen:
                 continue
             seen.add(id(weight))
             reason = _reason_to_skip(layer, attribute, weight)

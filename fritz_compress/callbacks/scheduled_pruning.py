@@ -87,7 +87,8 @@ class ScheduledPruning(keras.callbacks.Callback):
             # Not on train begin: BackupAndRestore may come after this one.
             step = self._step()
             self._read()
-            self._masks = Masks(self._pairs())
+            self._masks, self._settled = Masks(), Masks()
+            self._make_masks()
             if self._update(step):
                 self._masks.apply()
                 self._warn_if_late(step)
@@ -97,8 +98,9 @@ class ScheduledPruning(keras.callbacks.Callback):
         self._masks.apply()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._sync()
+        self._settled.apply()
         if logs is not None:
-            self._sync()
             logs[self._log] = self._measure()
 
     def on_train_end(self, logs=None):
@@ -106,6 +108,7 @@ class ScheduledPruning(keras.callbacks.Callback):
             step = self._step()
             # An average of weights may just have taken the weights' place.
             self._masks.apply()
+            self._settled.apply()
             self._warn_if_incomplete(step)
 
     def _select(self, network: keras.Model) -> None:
@@ -141,8 +144,21 @@ class ScheduledPruning(keras.callbacks.Callback):
         self._last = update
         more = self._prune(update[1])
         if more:
-            self._masks.update(self._pairs())
+            self._make_masks()
+            self._settled.apply()
         return more
+
+    def _make_masks(self):
+        """Masks for what the optimizer moves, and for what stays once zero.
+
+        That is the moving mean of a channel of zeros: it need not be held.
+        """
+        moved, settled = [], []
+        for variable, mask in self._pairs():
+            pairs = moved if variable.trainable else settled
+            pairs.append((variable, mask))
+        self._masks.update(moved)
+        self._settled.update(settled)
 
     def _is_reached(self, fraction):
         # The error of a sparsity that was computed as float32.

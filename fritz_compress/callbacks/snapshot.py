@@ -1,14 +1,13 @@
 """Everything that training changes in a model, to go back to it later."""
 
-import os
 import pathlib
-import tempfile
 import warnings
 
 import keras
 import numpy as np
 
 from fritz_compress.callbacks.channel_selection import network_of
+from fritz_compress.files import whole_file
 
 
 class Snapshot:
@@ -69,10 +68,8 @@ class Snapshot:
 
 def save(model: keras.Model, path: pathlib.Path) -> None:
     """Writes weights and optimizer of a model, the file whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        unfinished = pathlib.Path(folder) / path.name
+    with whole_file(path) as unfinished:
         model.save_weights(unfinished)
-        os.replace(unfinished, path)
 
 
 def _variables(model):

@@ -19,7 +19,7 @@ def command(
     """Latency of files side by side: median of interleaved runs, ratios."""
     from fritz_compress.cli import console
     from fritz_compress.convert import latency
-    from fritz_compress.convert.files import size_in_bytes
+    from fritz_compress.files import size_in_bytes
 
     with console.working("timing, all files in turn"):
         times = latency(

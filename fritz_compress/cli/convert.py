@@ -45,7 +45,7 @@ def command(
     from fritz_compress.cli import console
     from fritz_compress.cli.networks import load_network, open_size
     from fritz_compress.convert import to_coreml, to_tflite
-    from fritz_compress.convert.files import check_suffix
+    from fritz_compress.files import check_suffix
 
     suffix = check_suffix(output, (".tflite", ".mlmodel", ".mlpackage")).suffix
     _check_options(

@@ -19,8 +19,8 @@ from fritz_compress.convert import (
     to_coreml,
     to_tflite,
 )
-from fritz_compress.convert.files import size_in_bytes, whole_file
 from fritz_compress.convert.pictures import picture_grid, stylize
+from fritz_compress.files import size_in_bytes, whole_file
 from fritz_compress.ops import fidelity
 
 SIZE = (256, 256)

@@ -8,7 +8,7 @@ import keras
 from fritz_compress import surgery, training
 from fritz_compress.callbacks import FilterPruning
 from fritz_compress.cli.console import console, progress_bar, tracked
-from fritz_compress.convert.files import check_suffix, whole_file
+from fritz_compress.files import check_suffix, whole_file
 
 
 class TrainingProgress(keras.callbacks.Callback):

@@ -19,7 +19,7 @@ def command(
     from fritz_compress.analysis import plots
     from fritz_compress.cli.console import console
     from fritz_compress.cli.networks import load_network
-    from fritz_compress.convert.files import check_suffix, whole_file
+    from fritz_compress.files import check_suffix, whole_file
 
     check_suffix(picture, SUFFIXES)
     with whole_file(picture) as unfinished:

@@ -77,7 +77,7 @@ def command(
     from fritz_compress import training
     from fritz_compress.cli import fitting
     from fritz_compress.cli.console import console
-    from fritz_compress.convert.files import whole_file
+    from fritz_compress.files import whole_file
 
     # Every step compiles another network, of which TensorFlow warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

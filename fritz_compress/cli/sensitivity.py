@@ -81,7 +81,7 @@ def command(
 
 
 def _check_output(output, suffixes):
-    from fritz_compress.convert.files import check_suffix
+    from fritz_compress.files import check_suffix
 
     if output is not None:
         check_suffix(output, suffixes)
@@ -119,7 +119,7 @@ def _compiled(network, loss, metric):
 
 
 def _write(table, csv, plot):
-    from fritz_compress.convert.files import whole_file
+    from fritz_compress.files import whole_file
 
     if csv is not None:
         with whole_file(csv) as unfinished:

@@ -31,8 +31,8 @@ def command(
 
     from fritz_compress.cli import console
     from fritz_compress.cli.networks import load_runner
-    from fritz_compress.convert.files import whole_file
     from fritz_compress.convert.pictures import side_by_side, stylize
+    from fritz_compress.files import whole_file
     from fritz_compress.training import read_photo
 
     files = console.picture_files(pictures)

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from fritz_compress import files
 from fritz_compress import graph as graphs
 from fritz_compress.convert import (
-    files,
     mil_interpreter,
     ml_program,
     neural_network,

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from fritz_compress import graph
-from fritz_compress.convert import files
+from fritz_compress import files, graph
 from fritz_compress.convert.check import check_agreement
 from fritz_compress.convert.report import ConversionReport, LayerReport
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from fritz_compress.convert import files
+from fritz_compress import files
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.runner import SUFFIXES, load_keras

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from fritz_compress.convert import files
+from fritz_compress import files
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.litert import LiteRTModel
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from fritz_compress.convert import export, files, flatbuffer, leveling
+from fritz_compress import files
+from fritz_compress.convert import export, flatbuffer, leveling
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (

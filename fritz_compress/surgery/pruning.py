@@ -58,6 +58,7 @@ def prune_filters(
             otherwise divided by the mean of their group.
         round_to: The number of filters kept is rounded up to a multiple of
             this. With 1 it is the integer below `filters * (1 - fraction)`.
+            Heads of attention layers are not rounded.
             Units of recurrent layers, and heads, count as filters do.
         ignored_layers: Names of layers, or of models inside the model, whose
             groups keep all channels.
@@ -155,6 +156,8 @@ class _Quota:
 
     @classmethod
     def of(cls, group, round_to, min_filters):
+        if any(name.endswith(":heads") for name in group.producers):
+            return cls(group.channels, step=1, fewest=1)
         # A channel of a group is several filters of a grouped convolution.
         filters = np.unique(
             np.concatenate(

@@ -6,7 +6,7 @@ import warnings
 
 import keras
 
-from fritz_compress.convert.files import whole_file
+from fritz_compress.files import whole_file
 
 
 class EpochBackup(keras.callbacks.Callback):

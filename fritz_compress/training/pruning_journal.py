@@ -7,7 +7,7 @@ import pathlib
 
 import keras
 
-from fritz_compress.convert.files import whole_file
+from fritz_compress.files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)

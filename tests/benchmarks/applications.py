@@ -92,10 +92,11 @@ def build(name, samples=8):
     )
     distinct_weights(model)
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(samples, size, size, 3)).astype("float32")
+    # As large as pixels, beside which biases do not drown the inputs.
+    inputs = rng.normal(0, 60, (samples, size, size, 3)).astype("float32")
     kinds = {type(layer).__name__ for layer in model.layers}
     if kinds & {"Rescaling", "Normalization"}:
-        inputs = 127.5 + 60 * inputs  # It expects pixels.
+        inputs += 127.5
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # It computes with copies of its weights.
@@ -111,9 +112,11 @@ def settle_statistics(model, inputs, rng):
     """
     import keras
 
+    from fritz_compress.graph import flatten_layers
+
     norms = [
         layer
-        for layer in model._flatten_layers()
+        for layer in flatten_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     momenta = [norm.momentum for norm in norms]

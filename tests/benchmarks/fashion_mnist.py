@@ -3,14 +3,17 @@
     python tests/benchmarks/fashion_mnist.py baseline --work FOLDER
     python tests/benchmarks/fashion_mnist.py filters  --work FOLDER
     python tests/benchmarks/fashion_mnist.py weights  --work FOLDER
+    python tests/benchmarks/fashion_mnist.py filters_longer --work FOLDER
+    python tests/benchmarks/fashion_mnist.py weights_longer --work FOLDER
     python tests/benchmarks/fashion_mnist.py control  --work FOLDER
     python tests/benchmarks/fashion_mnist.py plot
 
 `baseline` trains the network. `filters` zeroes filters of it with
 `callbacks.FilterPruning`, removes them, checks that no prediction changed and
 trains what is left. `weights` zeroes 90% of its kernels' weights with
-`callbacks.MagnitudePruning` while it trains on. `control` trains the network
-on as long, unpruned: the fairer baseline. Each adds a line to
+`callbacks.MagnitudePruning` while it trains on. The `longer` ones train their
+results once more. `control` trains the network on as long, unpruned: the
+fairer baseline. Each adds a line to
 `fashion_mnist.csv` and its epochs to `fashion_mnist_epochs.csv`, from which
 `plot` draws `fashion_mnist.png`. A command that was killed goes on where it
 was when it is given the same `--work`.
@@ -30,7 +33,8 @@ from fashion_mnist_results import plot, record
 from keras import layers
 
 from fritz_compress import callbacks, surgery
-from fritz_compress.convert.files import whole_file
+from fritz_compress.files import whole_file
+from fritz_compress.ops.schedules import ConstantSparsity
 from fritz_compress.training import warmup_cosine
 from fritz_compress.training.backup import EpochBackup
 
@@ -146,7 +150,13 @@ def filters(data, args):
         ignored_layers=["stem", "shortcut_1_0", "shortcut_2_0"],
     )
     zeroed = trained(
-        "filters_zeroed", unpruned(args), data, args, 0.02, [pruning], epochs=1
+        "filters_zeroed",
+        result_of("baseline", args),
+        data,
+        args,
+        0.02,
+        [pruning],
+        epochs=1,
     )
     smaller = surgery.remove_pruned_filters(zeroed)
     check_equal(zeroed, smaller, data.test)
@@ -165,20 +175,46 @@ def weights(data, args):
         frequency=max(1, steps // 10),
         scope="global",
     )
-    model = trained("weights", unpruned(args), data, args, 0.05, [pruning])
+    model = trained(
+        "weights", result_of("baseline", args), data, args, 0.05, [pruning]
+    )
     record("weights", model, data, args)
+
+
+def filters_longer(data, args):
+    """Another cosine for what `filters` left."""
+    model = trained(
+        "filters_longer", result_of("filters", args), data, args, 0.05
+    )
+    record("filters_longer", model, data, args)
+
+
+def weights_longer(data, args):
+    """Another cosine for the weights that `weights` left."""
+    pruning = callbacks.MagnitudePruning(
+        ConstantSparsity(0.9, 0), scope="global"
+    )
+    model = trained(
+        "weights_longer",
+        result_of("weights", args),
+        data,
+        args,
+        0.05,
+        [pruning],
+    )
+    record("weights_longer", model, data, args)
 
 
 def control(data, args):
     """The unpruned network trained on as long as the pruned ones."""
-    model = trained("control", unpruned(args), data, args, 0.05)
+    model = trained("control", result_of("baseline", args), data, args, 0.05)
     record("control", model, data, args)
 
 
-def unpruned(args):
-    path = args.work / "baseline.keras"
+def result_of(run, args):
+    path = args.work / f"{run}.keras"
     if not path.is_file():
-        raise SystemExit(f"There is no '{path}': run `baseline` first.")
+        raise SystemExit(f"There is no '{path}': run `{run}` first.")
     return lambda: keras.models.load_model(path)
 
 
@@ -195,6 +231,8 @@ RUNS = {
     "baseline": (baseline, 14),
     "filters": (filters, 8),
     "weights": (weights, 8),
+    "filters_longer": (filters_longer, 7),
+    "weights_longer": (weights_longer, 6),
     "control": (control, 8),
 }
 

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from fritz_compress.analysis import profile
-from fritz_compress.convert.files import whole_file
+from fritz_compress.files import whole_file
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "fashion_mnist.csv"
@@ -91,7 +91,7 @@ def replace(path, lines, **keys):
 
 
 def plot():
-    """Validation accuracy, and what is pruned, over the epochs."""
+    """Validation accuracy, and what is left, over the epochs."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -104,23 +104,40 @@ def plot():
     figure, (top, below) = plt.subplots(
         2, sharex=True, figsize=(8, 6), height_ratios=(2, 1)
     )
-    trained_first = int(table["baseline"]["epochs"])
     for run, result in table.items():
         lines = [row for row in rows if row["run"] == run]
-        start = 0 if run == "baseline" else trained_first
+        start = _epochs_before(run, table)
         epochs = range(start + 1, start + 1 + len(lines))
         label = f"{run}: test {100 * float(result['test_accuracy']):.2f}%"
-        label += f", {int(result['macs']) / 1e6:.2f} M MACs"
         measured = [100 * float(row["validation_accuracy"]) for row in lines]
         (drawn,) = top.plot(epochs, measured, ".-", label=label)
-        pruned = [100 * float(row["pruned"]) for row in lines]
-        if lines[-1]["stage"] == "filters":
-            pruned = [pruned[0]] * len(pruned)  # removed after the first
-        below.plot(epochs, pruned, ".-", color=drawn.get_color())
+        macs = int(result["macs"]) / int(table["baseline"]["macs"])
+        left = [_left(row, macs) for row in lines]
+        below.plot(epochs, left, ".-", color=drawn.get_color())
     top.set_ylabel("validation accuracy, %")
+    top.set_ylim(80)  # Single epochs at a high learning rate are below.
     top.set_title("ResNet-20 on Fashion-MNIST")
     top.legend()
-    below.set_ylabel("weights or filters pruned, %")
+    below.set_ylabel("MACs or weights left, %")
+    below.set_ylim(0)
     below.set_xlabel("epochs")
     with whole_file(HERE / "fashion_mnist.png") as unfinished:
         figure.savefig(unfinished, dpi=120, bbox_inches="tight")
+
+
+def _epochs_before(run, table):
+    """Epochs of the runs that a run goes on from."""
+    if run == "baseline":
+        return 0
+    done = int(table["baseline"]["epochs"])
+    if run.endswith("_longer"):
+        done += int(table[run.removesuffix("_longer")]["epochs"])
+    return done
+
+
+def _left(row, macs):
+    """Percent of the MACs without removed filters, of the weights without
+    zeros; a filter that is zero still costs its MACs."""
+    if row["run"].startswith("filters"):
+        return 100 if row["stage"].endswith("_zeroed") else 100 * macs
+    return 100 * (1 - float(row["pruned"]))

@@ -23,9 +23,13 @@ import sys
 import tempfile
 import time
 
-import applications
 import numpy as np
-from applications import TESTS, TOLERANCE
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+from benchmarks import applications  # noqa: E402
+from benchmarks.applications import TOLERANCE  # noqa: E402
 
 # Run by a process that imports nothing of ours: one folder per line.
 USE = """
@@ -42,11 +46,18 @@ def use(folder):
         ops.convert_to_numpy(ops.cast(output, "float32"))
         for output in keras.tree.flatten(model(packed, training=False))
     ]
+    # The model inside another: its operations keep their names to themselves.
+    symbols = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+        for tensor in model.inputs
+    ]
     squares = [
         ops.mean(ops.cast(o, "float32") ** 2, axis=range(1, len(o.shape)))
-        for o in keras.tree.flatten(model.output)
+        for o in keras.tree.flatten(
+            model(keras.tree.pack_sequence_as(model.input, symbols))
+        )
     ]
-    trained = keras.Model(model.inputs, sum(squares[1:], squares[0]))
+    trained = keras.Model(symbols, sum(squares[1:], squares[0]))
     before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
     trained.compile(keras.optimizers.SGD(1e-2), "mae", run_eagerly=True)
     loss = float(trained.train_on_batch(inputs, np.zeros(len(inputs[0]))))
@@ -76,8 +87,8 @@ for folder in sys.stdin:
 def build(name):
     """The backbone with weights that keep signals alive, and inputs."""
     import keras
+    from benchmarks.hub_configurations import SEQUENCE, SOUND, backbone
     from helpers import distinct_weights
-    from hub_configurations import SEQUENCE, SOUND, backbone
 
     model = distinct_weights(backbone(name))
     rng = np.random.default_rng(0)
@@ -93,7 +104,7 @@ def build(name):
 def sample(rng, tensor, length, count=8):
     """Random data for an input, of the kind that its name tells."""
     import keras
-    from hub_configurations import VOCABULARY
+    from benchmarks.hub_configurations import VOCABULARY
 
     shape = (count, *(size or length for size in tensor.shape[1:]))
     dtype = keras.backend.standardize_dtype(tensor.dtype)
@@ -228,9 +239,8 @@ def main():
     parser.add_argument("--models", nargs="*")
     parser.add_argument("--csv", default=TESTS / "benchmarks/hub_backbones.csv")
     args = parser.parse_args()
-    sys.path.insert(0, str(TESTS))
     import keras
-    from hub_configurations import names
+    from benchmarks.hub_configurations import names
 
     rows, use = [], Elsewhere()
     for name in args.models or names():

@@ -122,7 +122,6 @@ ARGUMENTS = {
         "image_shape": (32, 32, 3),
     },
     "DistilBertBackbone": BOUNDED,
-    "ESM2Backbone": ENCODER,
     "ESMBackbone": ENCODER,
     "EdRecBackbone": {
         "vocab_size": VOCABULARY,
@@ -302,7 +301,6 @@ ARGUMENTS = {
         "vit_intermediate_dim": 16,
     },
     "Phi3Backbone": DECODER,
-    "Qwen2Backbone": DECODER,
     "Qwen3Backbone": {**DECODER, "head_dim": 4},
     "Qwen3MoeBackbone": {
         **DECODER,

@@ -58,7 +58,9 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     line, message, network, tmp_path, tmp_path_factory, capsys
 ):
     dense = tmp_path_factory.mktemp("dense") / "flat.keras"
-    keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="flat").save(dense)
+    keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="flat").save(
+        dense
+    )
     values = {"network": network, "dense": dense, "tmp": tmp_path}
     words = [word.format(**values) for word in line.split()]
     assert run("norms", *words) == 2

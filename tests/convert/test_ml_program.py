@@ -20,8 +20,8 @@ from keras import layers
 
 from fritz_compress.convert import mil_interpreter
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.files import size_in_bytes
 from fritz_compress.convert.ml_program import write_program
+from fritz_compress.files import size_in_bytes
 from fritz_compress.models import SmallStyleTransferNetwork
 from fritz_compress.ops import fidelity
 

@@ -190,3 +190,14 @@ def test_zeroed_parts_are_removed_without_a_trace():
     assert smaller.get_layer("attention").num_heads == 3
     assert smaller.get_layer("attention").key_dim == 5
     assert difference(wanted, predict(smaller, samples(model))) < 1e-5
+
+
+def test_width_of_the_query_alone():
+    """Without a residual the output keeps its width, which then is given."""
+    inputs = keras.Input((5, 6))
+    x = layers.Dense(8, name="embed")(inputs)
+    x = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
+    model = distinct_weights(keras.Model(inputs, x))
+    readers = {f"attention#{n}": (0, [1, 5]) for n in (0, 2, 4)}
+    smaller = assert_exact(model, {"embed": [1, 5]}, readers)
+    assert smaller.output_shape == (None, 5, 8)

@@ -402,6 +402,13 @@ def test_kinds_of_channels_have_fractions_of_their_own():
         prune(0.5, ignored_layers=["attention"])
 
 
+def test_heads_are_not_rounded():
+    smaller = surgery.prune_filters(attending(), 0.5)
+    attention = smaller.get_layer("attention")
+    assert attention.num_heads == 2
+    assert attention.key_dim == 4  # Of 6, in multiples of 4.
+
+
 def test_normalized_channels_go_when_asked_for():
     model = distinct_weights(
         keras.Sequential(

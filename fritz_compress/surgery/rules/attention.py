@@ -24,7 +24,7 @@ def multi_head(call: Call) -> list[Value]:
     call.configure("num_heads", heads)
     call.configure("key_dim", keys)
     call.configure("value_dim", values)
-    call.configure("output_shape", made, lambda kept: (len(kept),))
+    _output_width(call, made)
     return _outputs(call, heads, made)
 
 
@@ -43,6 +43,17 @@ def grouped_query(call: Call) -> list[Value]:
     call.configure("num_key_value_heads", shared)
     call.configure("head_dim", width)
     return _outputs(call, heads, made)
+
+
+def _output_width(call, made):
+    """The output is as wide as the query, unless the width is given."""
+    count = len(made)
+    query = call.channels(-1, call.arguments["query"])
+    call.configure(
+        "output_shape",
+        np.concatenate([made, query]),
+        lambda kept: (int(np.count_nonzero(kept < count)),),
+    )
 
 
 def _project(call, heads, shared, keys, values, made):

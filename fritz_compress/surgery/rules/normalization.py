@@ -15,9 +15,14 @@ _OVER_CHANNELS = "takes its statistics over several channels"
 @rule(layers.BatchNormalization)
 def batch(call: Call) -> list[Value]:
     axis = call.operation.axis
-    labels = call.channels(axis)
-    for attribute in ("gamma", "beta", "moving_mean"):
-        call.weight(attribute, makes={0: labels})
+    strand = call.strand(axis)
+    labels = strand.labels
+    call.weight("gamma", makes={0: labels})
+    call.weight("beta", makes={0: labels})
+    # The mean of a channel that comes in as something else than zero is not
+    # for us to zero: training moves it, and a scale of zero silences it.
+    kind = "reads" if strand.revived.any() else "makes"
+    call.weight("moving_mean", **{kind: {0: labels}})
     call.weight("moving_variance", reads={0: labels})
     return [_normalized(call, axis, call.operation.scale)]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fritz_compress.convert.files import (
+from fritz_compress.files import (
     check_suffix,
     size_in_bytes,
     whole_file,
