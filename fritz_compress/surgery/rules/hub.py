@@ -226,12 +226,12 @@ def _revived(call, units):
         function = function.activation
     if _name(function) in _KEEP_ZERO:
         return 0
-    if not is_elementwise(function):
-        call.freeze(
-            units,
-            f"has the activation '{_name(function)}', which may mix them",
-        )
-    return 0 if keeps_zero(function) else call.number
+    if is_elementwise(function):
+        return 0 if keeps_zero(function) else call.number
+    call.freeze(
+        units, f"has the activation '{_name(function)}', which may mix them"
+    )
+    return call.number
 
 
 def _name(function):
