@@ -257,16 +257,21 @@ def _shares(flow, parts):
         for attribute, slot in slots.items():
             for axis, labels in slot.makes.items():
                 for place in parts.groups(labels):
+                    weight = flow.variables(layer)[attribute]
                     share = Share(
                         layer=flow.name(layer),
-                        weight=flow.variables(layer)[attribute],
+                        weight=weight,
                         axis=axis,
                         channels=parts.channels(labels, place),
-                        is_kernel=layer in making and _is_kernel(attribute),
+                        is_kernel=layer in making
+                        and _is_kernel(attribute, weight),
                     )
                     found[place].append(share)
     return found
 
 
-def _is_kernel(attribute):
-    return attribute.endswith(("kernel", "embeddings"))
+def _is_kernel(attribute, weight):
+    """By its name, or a matrix of a layer that calls it otherwise."""
+    if attribute.endswith(("kernel", "embeddings")):
+        return True
+    return len(weight.shape) > 1 and not attribute.endswith("bias")

@@ -1,5 +1,7 @@
 """Backbones of KerasHub, pruned: a slice of the benchmark's table."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -16,7 +18,11 @@ from benchmarks.hub_backbones import (  # noqa: E402
 )
 from silencing_oracle import removed_channels, silenced_outputs  # noqa: E402
 
-from fritz_compress.surgery import channel_groups, remove_filters  # noqa: E402
+from fritz_compress.surgery import (  # noqa: E402
+    channel_groups,
+    prune_filters,
+    remove_filters,
+)
 
 # Parameters before and after a quarter of the channels of all groups is gone:
 # 6 of the 24 hidden units of 2 blocks, each of which reads 16 channels with a
@@ -98,3 +104,22 @@ def test_zeroed_units_are_zero_unless_the_activation_revives_them():
     quiet, loud = channel_groups(keras.Model(inputs, x))
     assert quiet.keeps_zero
     assert loud.revived == "'loud' (TransformerEncoder)"
+
+
+@pytest.mark.slow
+def test_units_of_experts_are_judged_by_the_weights_of_all_experts():
+    model, _ = build("MixtralBackbone")
+    banks = re.compile("expert_feedforward_(gate|intermediate)_dense$")
+    places = [i for i, w in enumerate(model.weights) if banks.search(w.path)]
+    assert len(places) == 4
+    for place in places:
+        values = keras.ops.convert_to_numpy(model.weights[place]).copy()
+        values[..., [3, 17]] *= 1e-3
+        model.weights[place].assign(values)
+    smaller = prune_filters(model, 2 / 24, round_to=1)
+    for place in places:
+        old, new = (
+            keras.ops.convert_to_numpy(each.weights[place])
+            for each in (model, smaller)
+        )
+        np.testing.assert_array_equal(np.delete(old, [3, 17], axis=-1), new)
