@@ -19,7 +19,8 @@ fairer baseline. Each adds a line to
 was when it is given the same `--work`.
 
 Everything that was chosen was chosen on 5,000 training images that are held
-out. The test set is looked at once, after the last epoch.
+out; a run looks at the test set once, after its last epoch. That the results
+were trained once more was decided after the first test accuracies were known.
 """
 
 import argparse
