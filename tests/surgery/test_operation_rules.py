@@ -114,6 +114,15 @@ def test_slices_that_cannot_be_written_as_slices():
     assert [layer.name for layer in smaller.layers][-1] == "head"
 
 
+def test_slice_by_start_and_size():
+    inputs = keras.Input(batch_shape=(2, 6, 6, 3))
+    x = layers.Conv2D(8, 3, name="conv")(inputs)
+    x = ops.slice(x, (0, 1, 0, 1), (2, 2, 4, 6))
+    model = keras.Model(inputs, layers.Dense(3, name="head")(x))
+    distinct_weights(model)
+    assert_exact(model, {"conv": [1, 6, 7]}, {"head": (0, [0, 5])})
+
+
 def test_one_channel_taken_out_stays():
     model = model_of(
         lambda x: ops.concatenate([x, x[..., 2][..., None]], axis=-1)

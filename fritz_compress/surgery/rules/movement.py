@@ -3,6 +3,7 @@
 import numpy as np
 from keras import layers, ops
 
+from fritz_compress.graph import Tensor
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import rule
@@ -95,6 +96,35 @@ def get_item(call: Call) -> list[Value]:
             raise Whole("picks channels by an array")
     _rewrite_key(call, key, cuts)
     return move(call)
+
+
+@rule("Slice")
+def slice_of_size(call: Call) -> list[Value]:
+    """`keras.ops.slice`: from a start on so many, -1 for all that follow."""
+    starts, sizes = call.arguments["start_indices"], call.operation.shape
+    strands, cuts = {}, []
+    for axis, strand in call.input().strands.items():
+        if isinstance(starts, Tensor) or isinstance(starts[axis], Tensor):
+            raise Whole("starts where a tensor says")
+        start, size = int(starts[axis]), int(sizes[axis])
+        chosen = slice(start, None if size == -1 else start + size)
+        strands[axis] = Strand(strand.labels[chosen], strand.revived[chosen])
+        cuts.append((axis, strand.labels[:start]))
+        if size != -1:
+            call.configure(("shape", axis), strands[axis].labels)
+
+    def rewrite(keep):
+        def run(operation, inputs, starts):
+            starts = list(starts)
+            for axis, before in cuts:
+                starts[axis] = len(keep(before))
+            return operation(inputs, tuple(starts))
+
+        return run
+
+    if cuts:
+        call.rewrite(rewrite)
+    return [call.output(strands)]
 
 
 @rule("Take")
