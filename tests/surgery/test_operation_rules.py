@@ -35,7 +35,9 @@ IN_PLACE = {
     "mean_over_positions": lambda x: ops.mean(x, axis=(1, 2)),
     "maximum_kept": lambda x: ops.max(x, axis=2, keepdims=True),
     "expand_squeeze": lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
-    "pooling": lambda x: ops.average_pool(ops.max_pool(x, 2), 2),
+    "pooling": lambda x: ops.average_pool(
+        ops.max_pool(x, (2, 2), (2, 2)), (2, 2), (2, 2)
+    ),
     "pad_positions": lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 2), (0, 0))),
     "transposed_twice": lambda x: ops.transpose(
         ops.transpose(x, (0, 3, 1, 2)), (0, 2, 3, 1)

@@ -1,5 +1,6 @@
 """Attention: heads, their width, and the width of the residual stream."""
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -12,13 +13,19 @@ from fritz_compress.surgery.values import Strand, Value
 
 @rule(layers.MultiHeadAttention)
 def multi_head(call: Call) -> list[Value]:
-    """Heads, `key_dim`, `value_dim` and the output shrink on their own."""
+    """Heads, `key_dim`, `value_dim` and the output shrink on their own.
+
+    On JAX `key_dim` and `value_dim` shrink together.
+    """
     layer = call.operation
     if len(call.node.outputs[0].shape) != 3:
         raise Whole("attends over several axes")
     heads = call.produce(layer.num_heads, "heads")
     keys = call.produce(layer.key_dim, "key_dim")
     values = call.produce(layer.value_dim, "value_dim")
+    if keras.backend.backend() == "jax" and len(keys) == len(values):
+        # There Keras can only compute with values as wide as keys.
+        call.tie(keys, values)
     made = call.produce(call.node.outputs[0].shape[-1])
     _project(call, heads, heads, keys, values, made)
     call.configure("num_heads", heads)
