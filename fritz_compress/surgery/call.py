@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -41,6 +41,7 @@ class Call:
         owner: keras.Operation | None = None,
         weights: str = "",
         settings: tuple | None = (),
+        outside: Node | None = None,
     ):
         """
         Args:
@@ -50,6 +51,7 @@ class Call:
                 such as `"layer."`.
             settings: Keys that lead from the owner's configuration to the
                 operation's; `None` if it has none.
+            outside: The call of the owner.
         """
         self.flow = flow
         self.node = node
@@ -57,6 +59,7 @@ class Call:
         self._owner = owner or node.operation
         self._weights = weights
         self._settings = settings
+        self._outside = outside or node
 
     @property
     def number(self) -> int:
@@ -136,6 +139,8 @@ class Call:
         producer = Producer(self._owner, part)
         if producer not in self.flow.produced:
             self.flow.produced[producer] = self.flow.labels.new(count)
+        if len(self.flow.produced[producer]) != count:
+            raise Whole("makes different numbers of channels")
         return self.flow.produced[producer]
 
     def weight(
@@ -170,9 +175,14 @@ class Call:
         slots = self.flow.slots.setdefault(self._owner, {})
         old = slots.setdefault(attribute, new)
         for axis, labels in new.reads.items():
-            self.tie(old.reads.setdefault(axis, labels), labels)
+            # One call may make what another only reads.
+            known = old.makes.pop(axis, labels)
+            self.tie(old.reads.setdefault(axis, known), labels)
+            self._declare((attribute, axis), labels)
         for axis, labels in new.makes.items():
-            self.tie(old.makes.setdefault(axis, labels), labels)
+            kind = old.reads if axis in old.reads else old.makes
+            self.tie(kind.setdefault(axis, labels), labels)
+            self._declare((attribute, axis), labels)
 
     def configure(
         self,
@@ -195,16 +205,25 @@ class Call:
         settings = self.flow.settings.setdefault(self._owner, {})
         old = settings.setdefault(path, Setting(labels, value))
         self.tie(old.labels, labels)
+        self._declare(path, labels)
 
-    def rewrite(self, function: Callable[[Callable], Callable]) -> None:
+    def rewrite(
+        self,
+        function: Callable[[Callable], Callable],
+        labels: Sequence[np.ndarray],
+    ) -> None:
         """Declares how the new operation is called.
 
         Args:
             function: From `keep`, which tells the indices of the labels kept,
                 to a function that is called as `call(operation, *args,
                 **kwargs)` with the new operation and its arguments.
+            labels: What the function depends on; without any it is not used.
         """
-        self.flow.rewrites.setdefault(self._owner, function)
+        if labels:
+            self.flow.rewrites.setdefault(self._owner, function)
+            for place, each in enumerate(labels):
+                self._declare(("call", place), each)
 
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:
         """Declares that channels can only be removed together."""
@@ -247,7 +266,19 @@ class Call:
             self._owner,
             self._weights + weights,
             None if settings is None else (*(self._settings or ()), *settings),
+            self._outside,
         )
+
+    def _declare(self, what, labels):
+        """Notes that this call of the owner depends on labels."""
+        key = (self._owner, what)
+        known, calls = self.flow.declared.setdefault(key, (labels, set()))
+        if len(known) == len(labels):
+            self.tie(known, labels)
+        else:
+            for each in (known, labels):
+                self.freeze(each, "is called with tensors of other sizes")
+        calls.add(self._outside)
 
     def _tensor(self, index):
         return index if isinstance(index, Tensor) else self.node.inputs[index]

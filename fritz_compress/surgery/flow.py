@@ -1,5 +1,6 @@
 """What is known about the channels of a whole model."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fritz_compress.graph import Graph, Tensor, weights_by_attribute
+from fritz_compress.graph import Graph, Node, Tensor, weights_by_attribute
 from fritz_compress.surgery.balance import balance
 from fritz_compress.surgery.labels import Labels
 from fritz_compress.surgery.names import name_layers
@@ -85,6 +86,8 @@ class Flow:
         readers: Operations that mix channels, with the labels they read.
         revivals: For labels that some operation reads as non-zero though
             their weights are zeroed: the operation that makes them so.
+        declared: What each operation depends on: labels, and the calls that
+            said so.
         balances: Operations that need parts of their channels to stay equal,
             with the labels and the number of parts.
         whole: Operations that no rule covers, with the reason.
@@ -102,6 +105,7 @@ class Flow:
         self.produced: dict[Producer, np.ndarray] = {}
         self.readers: list[tuple[keras.Operation, np.ndarray]] = []
         self.revivals: dict[int, keras.Operation] = {}
+        self.declared: dict[tuple, tuple[np.ndarray, set[Node]]] = {}
         self.balances: list[tuple[keras.Operation, np.ndarray, int]] = []
         self.whole: dict[keras.Operation, str] = {}
         self._variables: dict[keras.Layer, Mapping[str, keras.Variable]] = {}
@@ -150,6 +154,7 @@ class Flow:
         """Keeps what the model returns, and what nothing would be left of."""
         for tensor in self.graph.output_tensors:
             self.freeze(self.values[tensor], "an output of the model")
+        self._freeze_unless_all_calls_agree()
         # Last, when it is known which channels are tied by others.
         for operation, labels, groups in self.balances:
             reason = f"{self.describe(operation)} has groups of unequal size"
@@ -157,7 +162,15 @@ class Flow:
         for value in self.values.values():
             for strand in value.strands.values():
                 roots = self.labels.roots(strand.labels)
-                if (roots == roots[0]).all():
+                if len(roots) and (roots == roots[0]).all():
                     self.labels.freeze(
                         roots[:1], "the only channel of a tensor"
                     )
+
+    def _freeze_unless_all_calls_agree(self):
+        """An operation that is called more than once has one configuration."""
+        calls = collections.Counter(node.operation for node in self.graph.nodes)
+        for (operation, _), (labels, declared) in self.declared.items():
+            if len(declared) < calls[operation]:
+                reason = f"{self.describe(operation)} is used where they stay"
+                self.labels.freeze(labels, reason)

@@ -44,7 +44,12 @@ def grouped_query(call: Call) -> list[Value]:
     width = call.produce(layer.head_dim, "head_dim")
     made = call.produce(call.node.outputs[0].shape[-1])
     # Its output is as wide as the query, without an argument to change that.
-    call.tie(made, call.channels(-1, call.arguments["query"]))
+    query = call.channels(-1, call.arguments["query"])
+    call.tie(made, query)
+    # And it wants a value, and so a key, that is as wide.
+    for name in ("value", "key"):
+        if isinstance(call.arguments.get(name), Tensor):
+            call.tie(query, call.channels(-1, call.arguments[name]))
     _project(call, heads, shared, width, width, made)
     call.configure("num_query_heads", heads)
     call.configure("num_key_value_heads", shared)
@@ -94,6 +99,8 @@ def _project(call, heads, shared, keys, values, made):
 
 
 def _head(call, name, tensor, heads, width, scale=None):
+    if not isinstance(tensor, Tensor):
+        raise Whole("attends to a constant")
     call.only(-1, index=tensor)
     read = call.read(-1, tensor)
     makes = {1: heads, 2: width}
@@ -105,8 +112,8 @@ def _outputs(call, heads, made):
     mask = call.arguments.get("attention_mask")
     if isinstance(mask, Tensor):
         call.only(index=mask)
-        if len(mask.shape) == 4 and mask.shape[1] != 1:
-            call.freeze(heads, "has a mask of its own for every head")
+    if mask is not None and len(mask.shape) == 4 and mask.shape[1] != 1:
+        call.freeze(heads, "has a mask of its own for every head")
     outputs = [call.output({-1: Strand(made, np.zeros_like(made))})]
     if len(call.node.outputs) > 1:
         # A head of zeros attends evenly.

@@ -71,6 +71,8 @@ def einsum(call: Call) -> list[Value]:
     if "." in subscripts or "->" not in subscripts:
         raise Whole("has an equation without all of its letters")
     inputs, output = subscripts.split("->")
+    if any(len(set(term)) < len(term) for term in inputs.split(",")):
+        raise Whole("takes a diagonal")
     terms = _terms(inputs.split(","), call.arguments["operands"])
     return [call.output(contract(call, terms, output))]
 
@@ -97,8 +99,12 @@ def attention(call: Call) -> list[Value]:
     if layer.score_mode != "dot" or len(call.node.outputs) > 1:
         raise Whole("mixes channels in another way than by a dot product")
     query, value, *key = call.arguments["inputs"]
-    contract(call, _terms(["btc", "bsc"], [query, *(key or [value])]), "bts")
-    call.only(-1, index=value)
+    operands = [query, *(key or [value])]
+    if not all(isinstance(x, Tensor) for x in (value, *operands)):
+        raise Whole("attends to a constant")
+    contract(call, _terms(["btc", "bsc"], operands), "bts")
+    for tensor in (value, *operands):
+        call.only(-1, index=tensor)
     call.weight("scale", reads={})
     return [call.output({-1: call.strand(-1, value)})]
 

@@ -45,7 +45,8 @@ def identity(call: Call) -> list[Value]:
     *_UNARY.split(),
 )
 def pointwise(call: Call) -> list[Value]:
-    if len(call.node.inputs) != 1:
+    limits = [getattr(call.operation, x, 0) for x in ("x_min", "x_max")]
+    if len(call.node.inputs) != 1 or any(np.size(x) > 1 for x in limits):
         raise Whole("has arguments of its own for every channel")
     return [applied(call, call.operation)]
 
@@ -73,7 +74,9 @@ def rescaling(call: Call) -> list[Value]:
     strand = call.input().strands.get(len(call.shape()) - 1)
     for key in ("scale", "offset"):
         value = np.asarray(getattr(layer, key))
-        if value.ndim and strand is not None:
+        if value.ndim > 1:
+            raise Whole("has constants of its own for every position")
+        if value.size > 1 and strand is not None:
             call.configure(
                 key, strand.labels, lambda kept, v=value: v[kept].tolist()
             )

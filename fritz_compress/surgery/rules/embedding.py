@@ -27,6 +27,8 @@ def reversible(call: Call) -> list[Value]:
         made = call.produce(layer.output_dim)
         call.tie(made, call.read())
         call.only(-1)
+        call.weight("embeddings", makes={1: made})
+        call.configure("output_dim", made)
         value = call.output({})
     if not layer.tie_weights:
         made = call.produce(layer.output_dim)

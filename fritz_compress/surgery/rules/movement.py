@@ -16,10 +16,17 @@ from fritz_compress.surgery.values import Strand, Value
     layers.Flatten,
     layers.Permute,
     layers.RepeatVector,
-    *"Concatenate ExpandDims Flip Moveaxis Ravel Repeat Squeeze Stack".split(),
+    *"Concatenate ExpandDims Flip Moveaxis Ravel Repeat Stack".split(),
     *"Swapaxes Transpose Unstack Vstack Hstack".split(),
 )
 def moved(call: Call) -> list[Value]:
+    return move(call)
+
+
+@rule("Squeeze")
+def squeeze(call: Call) -> list[Value]:
+    if call.operation.axis is None:
+        raise Whole("drops axes without naming them")
     return move(call)
 
 
@@ -42,8 +49,12 @@ def broadcast_to(call: Call) -> list[Value]:
 def pad(call: Call) -> list[Value]:
     """Constants beside the channels are channels that stay."""
     widths = _pad_widths(call.operation.pad_width, len(call.shape()))
+    filled = call.arguments.get("constant_values")
     strands = dict(call.input().strands)
     for axis, strand in call.input().strands.items():
+        elsewhere = any(any(w) for a, w in enumerate(widths) if a != axis)
+        if filled is not None and elsewhere:
+            strand = strands[axis] = strand.revived_by(call.number)
         if not any(widths[axis]):
             continue
         if call.operation.mode != "constant":
@@ -61,41 +72,43 @@ def pad(call: Call) -> list[Value]:
 @rule("Split")
 def split(call: Call) -> list[Value]:
     axis = call.operation.axis % len(call.shape())
+    strand, passing = call.input().strands.get(axis), call.passing(axis)
+    if strand is None:
+        return [call.output(passing, i) for i in range(len(call.node.outputs))]
     sizes = [tensor.shape[axis] for tensor in call.node.outputs]
-    bounds = np.cumsum(sizes)[:-1] if None not in sizes else None
-    strand = call.input().strands.get(axis)
-    if strand is not None:
-        call.configure(
-            "indices_or_sections",
-            strand.labels,
-            lambda kept: np.searchsorted(kept, bounds).tolist(),
-        )
-    return move(call)
+    bounds = np.cumsum(sizes)[:-1]
+    call.configure(
+        "indices_or_sections",
+        strand.labels,
+        lambda kept: np.searchsorted(kept, bounds).tolist(),
+    )
+    parts = zip(
+        np.split(strand.labels, bounds), np.split(strand.revived, bounds)
+    )
+    return [
+        call.output({**passing, axis: Strand(*part)}, index)
+        for index, part in enumerate(parts)
+    ]
 
 
 @rule("GetItem")
 def get_item(call: Call) -> list[Value]:
     """Slices of channels: what is left of each keeps its order."""
-    rank = len(call.shape())
-    key = _spelled(call.arguments["key"], rank)
-    places = np.cumsum([item is not None for item in key]) - 1
-    cuts = []
-    for axis, strand in call.input().strands.items():
-        (place,) = [
-            i
-            for i, item in enumerate(key)
-            if item is not None and places[i] == axis
-        ]
-        item, size = key[place], len(strand.labels)
-        if isinstance(item, slice):
-            cuts.append((place, strand.labels, range(*item.indices(size))))
-        elif isinstance(item, int):
+    key = _spelled(call.arguments["key"], len(call.shape()))
+    strands, cuts, axis, made = {}, [], 0, 0
+    for place, item in enumerate(key):
+        strand = call.input().strands.get(axis) if item is not None else None
+        if strand is not None and isinstance(item, slice):
+            chosen = range(*item.indices(len(strand.labels)))
+            cuts.append((place, strand.labels, chosen))
+            strands[made] = Strand(strand.labels[item], strand.revived[item])
+        elif strand is not None:
             call.freeze(strand.labels[item : item + 1 or None], "takes it out")
-            cuts.append((place, strand.labels, item % size))
-        else:
-            raise Whole("picks channels by an array")
+            cuts.append((place, strand.labels, item % len(strand.labels)))
+        axis += item is not None
+        made += not isinstance(item, int)
     _rewrite_key(call, key, cuts)
-    return move(call)
+    return [call.output(strands)]
 
 
 @rule("Slice")
@@ -122,8 +135,7 @@ def slice_of_size(call: Call) -> list[Value]:
 
         return run
 
-    if cuts:
-        call.rewrite(rewrite)
+    call.rewrite(rewrite, [before for _, before in cuts])
     return [call.output(strands)]
 
 
@@ -132,7 +144,9 @@ def take(call: Call) -> list[Value]:
     axis = call.operation.axis
     if axis is None or axis % len(call.shape()) in call.input().strands:
         raise Whole("picks channels by an array")
-    return move(call)
+    if len(call.node.inputs) > 1 or np.ndim(call.arguments["indices"]) != 1:
+        raise Whole("picks by a tensor")
+    return [call.output(call.input().strands)]
 
 
 def _reshaped(call, key, target, offset):
@@ -144,10 +158,23 @@ def _reshaped(call, key, target, offset):
 def _resized(call, key, target, offset):
     """Moves, and has the sizes in the configuration follow."""
     (value,) = move(call)
+    if None in call.shape():
+        # What the sizes that are not known may be, must not matter.
+        (other,) = move(call, size=3, batch=2)
+        if not _alike(call, value, other):
+            raise Whole("reshapes a tensor of unknown size")
     for axis, strand in value.strands.items():
         if target[axis - offset] != -1:
             call.configure((key, axis - offset), strand.labels)
     return [value]
+
+
+def _alike(call, value, other):
+    roots = call.flow.labels.roots
+    return value.strands.keys() == other.strands.keys() and all(
+        np.array_equal(roots(strand.labels), roots(other.strands[a].labels))
+        for a, strand in value.strands.items()
+    )
 
 
 def _pad_widths(widths, rank):
@@ -193,8 +220,7 @@ def _rewrite_key(call, key, cuts):
 
         return run
 
-    if cuts:
-        call.rewrite(rewrite)
+    call.rewrite(rewrite, [labels for _, labels, _ in cuts])
 
 
 def _as_slice(places):

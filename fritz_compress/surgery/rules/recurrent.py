@@ -33,7 +33,9 @@ def recurrent(call: Call) -> list[Value]:
 def _revived(call, units):
     """A unit of zeros stays at zero if it starts there."""
     states = tree.flatten(call.arguments.get("initial_state"))
-    states = [state for state in states if isinstance(state, Tensor)]
+    states = [state for state in states if state is not None]
+    if not all(isinstance(state, Tensor) for state in states):
+        raise Whole("starts from constants")
     revived = np.zeros_like(units)
     for state in states:
         strand = call.strand(-1, state)

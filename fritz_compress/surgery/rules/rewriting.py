@@ -1,7 +1,7 @@
 """Constants in the calls of a model, cut along with its channels."""
 
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from fritz_compress.surgery.call import Call
 
@@ -13,17 +13,18 @@ def cut_arguments(
 
     Args:
         call: The call of an operation that is called once.
-        wanted: Place of the argument, axis, and labels along the axis.
+        wanted: Place of the argument among all, lists flattened; axis; and
+            labels along the axis.
     """
 
     def rewrite(keep):
         def run(operation, *args, **kwargs):
-            args = list(args)
+            flat = tree.flatten(args)
             for place, axis, labels in wanted:
-                constant = ops.convert_to_numpy(args[place])
-                args[place] = np.take(constant, keep(labels), axis)
-            return operation(*args, **kwargs)
+                constant = ops.convert_to_numpy(flat[place])
+                flat[place] = np.take(constant, keep(labels), axis)
+            return operation(*tree.pack_sequence_as(args, flat), **kwargs)
 
         return run
 
-    call.rewrite(rewrite)
+    call.rewrite(rewrite, [labels for _, _, labels in wanted])

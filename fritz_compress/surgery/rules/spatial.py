@@ -67,7 +67,14 @@ def reduce(call: Call) -> list[Value]:
     for axis, strand in call.input().strands.items():
         if axis in reduced:
             call.freeze(strand.labels, "reduces all of its channels to one")
-    return [_without(call, reduced)]
+    value = _without(call, reduced)
+    if getattr(call.operation, "initial", None) is None:
+        return [value]
+    return [
+        call.output(
+            {a: s.revived_by(call.number) for a, s in value.strands.items()}
+        )
+    ]
 
 
 @rule("Sum")

@@ -30,14 +30,29 @@ class _Places:
     elements: np.ndarray
 
 
-def move(call: Call) -> list[Value]:
-    """Runs an operation that only moves data, and looks up the labels."""
-    numbers = _number(call)
+def move(call: Call, size: int = _ANY_SIZE, batch: int = 1) -> list[Value]:
+    """Runs an operation that only moves data, and looks up the labels.
+
+    Args:
+        call: The call.
+        size, batch: What stands for sizes that are not known.
+
+    Raises:
+        Whole: if it cannot be run, or if its result cannot be followed.
+    """
+    flat = tree.flatten((call.node.args, call.node.kwargs))
+    if any(not isinstance(x, Tensor) and np.ndim(x) > 0 for x in flat):
+        raise Whole("takes arrays that are no tensors of the model")
+    numbers = _number(call, size, batch)
     args, kwargs = tree.map_structure(
         lambda value: numbers[value] if isinstance(value, Tensor) else value,
         (call.node.args, call.node.kwargs),
     )
-    moved = tree.flatten(call.operation(*args, **kwargs))
+    try:
+        moved = tree.flatten(call.operation(*args, **kwargs))
+    except Exception as error:  # Each backend has errors of its own.
+        why = "cannot be followed where sizes are not known"
+        raise Whole(why) from error
     moved = [ops.convert_to_numpy(array) for array in moved]
     outputs: list[dict[int, Strand]] = [{} for _ in moved]
     axes = {axis for value in _values(call) for axis in value.strands}
@@ -60,12 +75,12 @@ def _stays(call):
     return next((v for v in values if not v.strands), values[0]).stays
 
 
-def _number(call):
+def _number(call, size, unknown_batch):
     numbers, start, alike = {}, 0, _axes_alike(call)
     for tensor in call.node.inputs:
         if tensor not in numbers:
             batch, *sizes = tensor.shape
-            shape = [batch or 1, *(size or _ANY_SIZE for size in sizes)]
+            shape = [batch or unknown_batch, *(s or size for s in sizes)]
             for axis in alike:
                 shape[axis] = 1
             count = int(np.prod(shape))
@@ -124,6 +139,8 @@ def _rectangular(call, tensor, places, array):
     """
     store = call.flow.labels
     labels = store.roots(places.labels)[array]
+    if not labels.size:
+        raise Whole("leaves nothing of a size that is not known")
     varying = _varying(labels)
     if len(varying) > 1:
         # Of the possible axes the one that leaves the most choice.

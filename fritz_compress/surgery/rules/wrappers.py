@@ -112,5 +112,7 @@ def _joined(call, forward, reverse):
         labels = np.concatenate([strand.labels for strand in pair])
         revived = np.concatenate([strand.revived for strand in pair])
         return [call.output({axis: Strand(labels, revived)})]
+    combine = np.minimum if mode == "mul" else np.maximum
+    revived = combine(first[axis].revived, second[axis].revived)
     call.tie(first[axis].labels, second[axis].labels)
-    return [forward]
+    return [call.output({axis: Strand(first[axis].labels, revived)})]
