@@ -89,10 +89,12 @@ class ChannelGroup:
     def check_numbers(self) -> None:
         """Raises a ValueError if a share holds NaN, which no rank orders."""
         for share in self.shares:
-            if np.isnan(keras.ops.convert_to_numpy(share.weight)).any():
+            values = keras.ops.convert_to_numpy(share.weight)
+            if not np.isfinite(values.astype("float32")).all():
+                found = "NaN" if np.isnan(values).any() else "infinity"
                 raise ValueError(
                     "Weights must be numbers, to tell which filters matter. "
-                    f"Received: NaN in '{share.weight.name}' of layer "
+                    f"Received: {found} in '{share.weight.name}' of layer "
                     f"'{share.layer}'. Go back to weights from before "
                     "training diverged, and lower the learning rate."
                 )

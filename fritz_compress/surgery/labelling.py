@@ -47,11 +47,27 @@ def visit(flow: Flow, node: Node, rule: Callable | None) -> None:
         if rule is None:
             raise Whole("has no rule")
         outputs = rule(Call(flow, node))
+        _check_values(flow, node, outputs)
         _check_all_weights_labelled(flow, operation)
     except Whole as reason:
         _keep_whole(flow, node, str(reason))
     else:
         flow.values.update(zip(node.outputs, outputs, strict=True))
+
+
+def _check_values(flow, node, values):
+    """A rule of the user's own may return something else."""
+    whole = isinstance(values, (list, tuple))
+    if (
+        not whole
+        or len(values) != len(node.outputs)
+        or not all(isinstance(value, Value) for value in values)
+    ):
+        raise TypeError(
+            f"The rule of {flow.describe(node.operation)} must return a list "
+            f"with one surgery.Value for each of its {len(node.outputs)} "
+            f"outputs. Received: {values!r}."
+        )
 
 
 def _tie_inputs(flow, tensors):

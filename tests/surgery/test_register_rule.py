@@ -111,3 +111,13 @@ def test_a_rule_with_the_wrong_number_of_labels():
 def test_wrong_arguments(arguments, text):
     with pytest.raises(TypeError, match=text):
         surgery.register_rule(*arguments)
+
+
+@pytest.mark.parametrize("returned", [None, [], "value", [1]])
+def test_a_rule_must_return_a_value_per_output(returned):
+    class Odd(Doubled):
+        pass
+
+    surgery.register_rule(Odd, lambda call: returned)
+    with pytest.raises(TypeError, match="'own' .Odd. must return a list with"):
+        surgery.channel_groups(network(Odd(name="own")))
