@@ -141,7 +141,7 @@ def einsum_dense(rng, shape):
         1: [("ac,cd->ad", units, "d"), ("ac,cde->ade", both, "de")],
         2: [
             ("abc,cd->abd", f"{first}, {units}", "d"),
-            ("...c,cd->...d", f"{first}, {units}", "d"),
+            ("...c,cd->...d", f"{units}", "d"),
             ("abc,cde->abde", f"{first}, {both}", "de"),
             ("abc,bd->adc", f"{units}, {last}", "d"),
             ("abc,c->abc", f"{first}, {last}", "c"),
