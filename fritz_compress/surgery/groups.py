@@ -87,7 +87,7 @@ class ChannelGroup:
         return zeroed
 
     def check_numbers(self) -> None:
-        """Raises a ValueError if a share holds NaN, which no rank orders."""
+        """Raises a ValueError if a share holds NaN or infinity."""
         for share in self.shares:
             values = keras.ops.convert_to_numpy(share.weight)
             if not np.isfinite(values.astype("float32")).all():

@@ -58,8 +58,8 @@ def prune_filters(
             otherwise divided by the mean of their group.
         round_to: The number of filters kept is rounded up to a multiple of
             this. With 1 it is the integer below `filters * (1 - fraction)`.
-            Heads of attention layers are not rounded.
-            Units of recurrent layers, and heads, count as filters do.
+            Units of recurrent layers count as filters do; attention heads
+            go one by one, whatever `round_to` and `min_filters` say.
         ignored_layers: Names of layers, or of models inside the model, whose
             groups keep all channels.
         min_filters: Layers keep at least so many filters, or all they have.

@@ -5,33 +5,14 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from fits import JIT
+from fits import residual_net as build
 from helpers import distinct_weights
 from keras import layers
 
 from fritz_compress import surgery
 from fritz_compress.callbacks import FilterPruning
 from fritz_compress.models.style_transfer import SmallStyleTransferNetwork
-
-# Compiling costs more than these few steps; JAX cannot do without.
-JIT = keras.backend.backend() == "jax"
-
-
-def build(optimizer="adam", seed=0):
-    """A residual net: trunk of stem and second, 8 filters; first, 12."""
-    inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(8, 3, name="stem")(inputs)
-    x = layers.BatchNormalization(name="stem_norm")(x)
-    x = layers.ReLU()(x)
-    y = layers.Conv2D(12, 3, padding="same", name="first")(x)
-    y = layers.BatchNormalization(name="first_norm")(y)
-    y = layers.ReLU()(y)
-    y = layers.Conv2D(8, 3, padding="same", name="second")(y)
-    x = layers.Add()([x, y])
-    x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(2, name="head")(x), name="net")
-    distinct_weights(model, seed)
-    model.compile(optimizer, "mse", jit_compile=JIT)
-    return model
 
 
 def data():
