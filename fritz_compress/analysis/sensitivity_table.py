@@ -98,9 +98,10 @@ class SensitivityTable:
     def suggest(self, max_loss: float = 0.01) -> dict[str, float]:
         """How much of each layer may go, each alone, for an allowed loss.
 
-        Nothing is interpolated: each fraction is one that was evaluated, and
-        it and all smaller ones stay within the loss. Layers pruned together
-        lose more than each alone; train afterwards.
+        Nothing is interpolated: each fraction is one that was zeroed (the
+        `reached` of a row, which whole filters make smaller than the fraction
+        asked for), and it and all smaller ones stay within the loss. Layers
+        pruned together lose more than each alone; train afterwards.
 
         Args:
             max_loss: Allowed loss of the metric, in its own unit: 0.01 is one
@@ -128,7 +129,7 @@ class SensitivityTable:
             allowed = itertools.takewhile(
                 lambda row: self.loss(row) <= limit, self.of(layer)
             )
-            suggestion[layer] = max((r.fraction for r in allowed), default=0.0)
+            suggestion[layer] = max((r.reached for r in allowed), default=0.0)
         return suggestion
 
     def plot(self, axes: Any = None) -> Any:
