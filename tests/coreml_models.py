@@ -101,13 +101,13 @@ ACTIVATIONS = (
 
 
 MERGES = {
-    "add": layers.Add(),
-    "subtract": layers.Subtract(),
-    "multiply": layers.Multiply(),
-    "average": layers.Average(),
-    "maximum": layers.Maximum(),
-    "minimum": layers.Minimum(),
-    "concatenate": layers.Concatenate(),
+    "add": layers.add,
+    "subtract": layers.subtract,
+    "multiply": layers.multiply,
+    "average": layers.average,
+    "maximum": layers.maximum,
+    "minimum": layers.minimum,
+    "concatenate": layers.concatenate,
     "raw add": lambda pair: pair[0] + pair[1],
     "raw subtract": lambda pair: pair[1] - pair[0],
     "raw multiply": lambda pair: pair[0] * pair[1],

@@ -296,7 +296,7 @@ def reduced(graph, x):
 @enter("attention", 2)
 def multi_head_attention(graph, x):
     rng = graph.rng
-    value = graph.rng.choice([x, graph.of_rank(2, x)])
+    value = rng.choice([x, graph.of_rank(2, x)])
     sizes = f"{rng.choice([2, 3, 4])}, {rng.choice([4, 3, 6])}"
     extra = rng.choice(["", ", value_dim=5", ", use_bias=False"])
     extra += rng.choice(["", "", ", output_shape=6"])
@@ -312,7 +312,7 @@ def multi_head_attention(graph, x):
 @enter("attention", 2)
 def group_query_attention(graph, x):
     rng = graph.rng
-    value = graph.rng.choice([x, graph.of_rank(2, x)])
+    value = rng.choice([x, graph.like(x, but=1)])  # As wide as the query.
     shared = rng.choice([2, 1, 3])
     sizes = f"{rng.choice([4, 3])}, {shared * rng.choice([2, 1, 3])}, {shared}"
     extra = rng.choice(["", ", use_gate=True", ", use_bias=False"])

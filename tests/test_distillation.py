@@ -27,6 +27,7 @@ def test_the_loss_is_that_of_both_networks_pictures():
     )
 
 
+@pytest.mark.slow
 def test_the_distillers_student_is_the_one_given():
     teacher, student = network(0), network(1)
     before = [student.get_weights()[0], teacher.get_weights()[0]]
@@ -37,6 +38,7 @@ def test_the_distillers_student_is_the_one_given():
     np.testing.assert_array_equal(teacher.get_weights()[0], before[1])
 
 
+@pytest.mark.slow
 def test_it_can_stand_beside_keras_own_losses():
     losses = [
         PixelDistillation(texture_weight=0.1),

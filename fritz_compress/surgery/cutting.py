@@ -48,7 +48,9 @@ def _cutter(slot: Slot, keep: Keep) -> Cut:
         if slot.blocks > 1:
             return _cut_blocks(value, slot, keep)
         for axis, labels in (*slot.reads.items(), *slot.makes.items()):
-            value = np.take(value, keep(labels), axis)
+            kept = keep(labels)
+            if len(kept) < len(labels):
+                value = np.take(value, kept, axis)
         return value
 
     return cut

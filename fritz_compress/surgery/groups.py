@@ -90,7 +90,7 @@ class ChannelGroup:
         """Raises a ValueError if a share holds NaN or infinity."""
         for share in self.shares:
             values = keras.ops.convert_to_numpy(share.weight)
-            if not np.isfinite(values.astype("float32")).all():
+            if not np.isfinite(values).all():
                 found = "NaN" if np.isnan(values).any() else "infinity"
                 raise ValueError(
                     "Weights must be numbers, to tell which filters matter. "

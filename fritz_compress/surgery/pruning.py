@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fritz_compress.surgery import criteria
+from fritz_compress.surgery.choosing import lowest
 from fritz_compress.surgery.groups import ChannelGroup, groups_of
 from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.names import find_layer, layers_inside, name_layers
@@ -102,10 +103,8 @@ def prune_filters(
         kept = _kept_over_all(fractions, quotas, comparable)
     if any(fractions.values()):
         _check_something_goes(groups, kept, round_to, min_filters)
-    gone = [
-        group.roots[np.argsort(found, kind="stable")[: group.channels - count]]
-        for group, found, count in zip(groups, scores, kept)
-    ]
+    counts = [group.channels - k for group, k in zip(groups, kept)]
+    gone = lowest(flow, groups, scores, counts)
     return remove_channels(flow, gone, optimizer_state)
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from fritz_compress.surgery.addressing import output_labels
+from fritz_compress.surgery.choosing import emptied, keeping, lowest
 from fritz_compress.surgery.cutting import cutters
 from fritz_compress.surgery.flow import Flow
 from fritz_compress.surgery.groups import groups_of
@@ -102,18 +103,17 @@ def remove_pruned_filters(
             f"`round_to` must be at least 1. Received: round_to={round_to}."
         )
     flow = label_channels(model, find_rule)
-    gone = []
-    for group in groups_of(flow):
-        if not group.keeps_zero:
-            continue
+    groups = [group for group in groups_of(flow) if group.keeps_zero]
+    scores, counts = [], []
+    for group in groups:
         group.check_numbers()
-        zeroed = np.flatnonzero(group.zeroed)
-        kept = kept_channels(
-            group.channels, group.channels - len(zeroed), round_to
-        )
+        zeroed = group.zeroed
+        left = group.channels - np.count_nonzero(zeroed)
+        kept = kept_channels(group.channels, left, round_to)
+        counts.append(group.channels - kept)
         # The last ones go, so that a group of zeros keeps its first channel.
-        first = len(zeroed) - (group.channels - kept)
-        gone.append(group.roots[zeroed[first:]])
+        scores.append(np.where(zeroed, -np.arange(group.channels), np.inf))
+    gone = lowest(flow, groups, scores, counts)
     return remove_channels(flow, gone, optimizer_state)
 
 
@@ -130,13 +130,7 @@ def remove_channels(
     model = flow.graph.model
     if optimizer_state:
         check_optimizer(model)
-    gone = np.zeros(len(flow.labels), bool)
-    for some in roots:
-        gone[some] = True
-
-    def keep(labels):
-        return np.flatnonzero(~gone[flow.labels.roots(labels)])
-
+    keep = keeping(flow, roots)
     _check_something_stays(flow, keep)
     smaller = rebuild(flow, keep)
     compile_like(model, smaller)
@@ -176,20 +170,9 @@ def _roots(flow, name, indices):
 
 
 def _check_something_stays(flow, keep):
-    for producer, labels in flow.produced.items():
-        if not len(keep(labels)):
-            name = flow.name(producer.operation, producer.part)
-            raise ValueError(
-                f"Layer '{name}' ({type(producer.operation).__name__}) would "
-                f"lose all of its {len(labels)} filters. Leave at least one "
-                "of its group: `channel_groups(model)` shows which layers "
-                "shrink together."
-            )
-    for node in flow.graph.nodes:
-        for tensor in node.outputs:
-            for strand in flow.values[tensor].strands.values():
-                if not len(keep(strand.labels)):
-                    raise ValueError(
-                        f"The output of {flow.describe(node.operation)} would "
-                        "lose all of its channels. Leave at least one of them."
-                    )
+    for what, labels in emptied(flow, keep):
+        raise ValueError(
+            f"{what} would lose all of its {len(labels)} channels. Leave at "
+            "least one of them: `channel_groups(model)` shows which layers "
+            "shrink together."
+        )

@@ -4,11 +4,14 @@
     peer/bin/pip install torch==2.13.0 torch-pruning==1.6.1 numpy
     python tests/benchmarks/pruning_speed.py --peer-python peer/bin/python
 
-Both sides build the same architecture (`torch_networks.py`), untimed, then
+Keras runs on TensorFlow and, as a third side, on JAX: most of the seconds on
+TensorFlow go into making variables (`tf.Variable`), which JAX does not have.
+
+All sides build the same architecture (`torch_networks.py`), untimed, then
 remove a quarter of the filters of every group by L1 norm: here
 `prune_filters`, which returns a new model, there a dependency graph traced
 with one picture, and a step of its `BasePruner`, in place. Repetitions
-alternate between two processes that stay alive. Memory is the peak of the
+alternate between processes that stay alive. Memory is the peak of the
 process while it prunes, less what it held before, in the first repetition.
 The peer's time depends on the size of the picture it is traced with, so a
 small one is timed as well.
@@ -101,12 +104,13 @@ def serve_here():
 
 def measure(name, size, peer_python, repetitions):
     """The rows of both sides for one network."""
-    sides = {
-        "fritz_compress": [sys.executable, __file__, "--serve"],
-        "torch_pruning": [peer_python, str(HERE / "torch_networks.py")],
+    here = [sys.executable, __file__, "--serve"]
+    workers = {
+        "fritz_compress": start(here, KERAS_BACKEND="tensorflow"),
+        "fritz_compress on JAX": start(here, KERAS_BACKEND="jax"),
+        "torch_pruning": start([peer_python, str(HERE / "torch_networks.py")]),
     }
-    workers = {side: start(command) for side, command in sides.items()}
-    runs = {side: [] for side in sides}
+    runs = {side: [] for side in workers}
     for _ in range(repetitions):
         for side, worker in workers.items():
             runs[side].append(ask(worker, f"{name} {size}"))
@@ -117,7 +121,7 @@ def measure(name, size, peer_python, repetitions):
         side: {key: median(done, key) for key in ("seconds", "cpu_seconds")}
         for side, done in runs.items()
     }
-    here, peer = (medians[side]["seconds"] for side in sides)
+    peer = medians["torch_pruning"]["seconds"]
     for side, done in runs.items():
         yield {
             **done[0],
@@ -126,7 +130,7 @@ def measure(name, size, peer_python, repetitions):
             "side": side,
             **{key: round(value, 3) for key, value in medians[side].items()},
             "first_seconds": round(done[0]["seconds"], 3),
-            "ratio": round(peer / here, 2),
+            "ratio": round(peer / medians[side]["seconds"], 2),
             "extra_mb": round(done[0]["extra_mb"]),
             "repetitions": repetitions,
         }
@@ -136,13 +140,13 @@ def median(runs, key):
     return statistics.median(run[key] for run in runs)
 
 
-def start(command):
+def start(command, **environment):
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
     )
 
 

@@ -127,6 +127,7 @@ def test_lowest_norm_goes_each_layer_counting_alike():
     assert zeroed(model)["stem"] == []
 
 
+@pytest.mark.slow
 def test_kept_filters_are_rounded_up():
     model = SmallStyleTransferNetwork.build((8, 8), alpha=0.3)
     model.compile("adam", "mae", jit_compile=JIT)
@@ -217,6 +218,7 @@ def test_one_instance_serves_several_fits():
     assert zeroed(second)["first"] != before["first"]
 
 
+@pytest.mark.slow
 def test_further_fit_keeps_the_filters():
     model = build()
     pruning = FilterPruning(0.5, end_step=8, frequency=2)

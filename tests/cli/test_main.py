@@ -125,6 +125,7 @@ def test_files_are_timed_side_by_side(network, tmp_path, capsys):
     assert "1.00" in out and f"{file.stat().st_size:,}" in out
 
 
+@pytest.mark.slow
 def test_a_student_is_distilled_and_pruned(network, photos, tmp_path, capsys):
     output = tmp_path / "student.keras"
     arguments = ["distill", network, output, "--photos", photos]
@@ -196,6 +197,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
 
 
+@pytest.mark.slow
 def test_a_broken_photo_is_named_or_skipped(network, photos, tmp_path, capsys):
     (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     output = tmp_path / "o.keras"

@@ -136,6 +136,7 @@ def test_the_file_on_disk_is_what_was_checked(student, tmp_path, suffix):
     assert difference == pytest.approx(report.max_difference, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_that_disagrees_is_not_left(student, tmp_path, suffix):
     path = tmp_path / f"student{suffix}"

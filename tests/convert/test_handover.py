@@ -15,10 +15,12 @@ CONVERTERS = {
     ".mlmodel": to_coreml,
     ".mlpackage": to_coreml,
 }
+# Takes seconds each time.
+PROGRAM = pytest.param(".mlpackage", marks=pytest.mark.slow)
 SAMPLES = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3))
 
 
-@pytest.fixture(params=CONVERTERS)
+@pytest.fixture(params=[".tflite", ".mlmodel", PROGRAM])
 def convert(request, tmp_path):
     """Converts to one of the formats, on samples of this file."""
     path = tmp_path / f"net{request.param}"
@@ -110,7 +112,7 @@ def unit_model():
     )
 
 
-@pytest.mark.parametrize("suffix", [".mlmodel", ".mlpackage"])
+@pytest.mark.parametrize("suffix", [".mlmodel", PROGRAM])
 def test_numbers_that_are_no_picture_stay_an_array(tmp_path, suffix):
     path = tmp_path / f"net{suffix}"
     to_coreml(unit_model(), path, nbits=8)
@@ -183,7 +185,7 @@ def test_weights_that_are_not_finite_are_refused(convert):
         convert(model)
 
 
-@pytest.mark.parametrize("suffix", [".tflite", ".mlpackage"])
+@pytest.mark.parametrize("suffix", [".tflite", PROGRAM])
 @pytest.mark.parametrize(
     "make",
     [

@@ -63,6 +63,7 @@ GROUPS["other"] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", GROUPS.values(), ids=GROUPS)
 def test_layers(names, path):
     check(chain(names), path)
@@ -80,6 +81,7 @@ def test_activations(path):
     check(keras.Model(inputs, layers.Concatenate()(parts)), path)
 
 
+@pytest.mark.slow
 def test_merges(path):
     inputs = keras.Input(PICTURE)
     branches = [layers.Conv2D(3, 1, name=f"branch_{i}")(inputs) for i in "ab"]
@@ -88,6 +90,7 @@ def test_merges(path):
     check(distinct_weights(model), path)
 
 
+@pytest.mark.slow
 def test_shapes_that_a_neural_network_does_not_know(path):
     model = sequential(
         layers.Reshape((7, 40)), layers.Conv1D(3, 3), layers.Permute((2, 1))
@@ -142,8 +145,10 @@ def test_style_network_is_compact_and_takes_pictures(student, path):
 @pytest.mark.parametrize(
     "nbits, mode, largest, psnr, operation",
     [
-        (16, "linear", 43_000, 50, None),
         (8, "linear", 33_000, 30, "constexpr_affine_dequantize"),
+        pytest.param(
+            *(16, "linear", 43_000, 50, None), marks=pytest.mark.slow
+        ),
         (4, "kmeans", 28_000, 10, "constexpr_lut_to_dense"),
         pytest.param(
             *(6, "linear", 33_000, 18, "constexpr_lut_to_dense"),
@@ -170,12 +175,14 @@ def test_fewer_bits(student, path, nbits, mode, largest, psnr, operation):
         assert operations(path)[operation] == 12
 
 
+@pytest.mark.slow
 def test_open_size_is_fixed_on_request(path):
     model = SmallStyleTransferNetwork.build(None, alpha=0.1)
     write_program(model, path, image_size=(12, 8))
     assert mil_interpreter.load(path).input_shape == (None, 12, 8, 3)
 
 
+@pytest.mark.slow
 def test_the_model_is_not_changed(student, path):
     before, config = student.get_weights(), student.get_config()
     write_program(student, path, nbits=8)
@@ -203,6 +210,7 @@ def test_compressed_weights_need_ios_16(student, path):
         write_program(student, path, nbits=8, minimum_target="iOS15")
 
 
+@pytest.mark.slow
 def test_newer_targets(student, path):
     write_program(student, path, minimum_target="iOS17")
     received = mil_interpreter.load(path)(pictures())

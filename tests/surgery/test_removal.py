@@ -56,8 +56,8 @@ ERRORS = {
     ),
     "all": (
         {"second": [0, 1, 2, 3, 4]},
-        "Layer 'second' (Conv2D) would lose all of its 5 filters. Leave at "
-        "least one of its group",
+        "Layer 'second' (Conv2D) would lose all of its 5 channels. Leave at "
+        "least one of them",
     ),
 }
 

@@ -30,7 +30,7 @@ def detector(learning_rate=0.0):
     """
     inputs = keras.Input((8,))
     x = layers.Dense(16, activation="relu", name="hidden")(inputs)
-    x = layers.Dropout(0.1)(x)
+    x = layers.Dropout(0.1, name="dropout")(x)
     model = keras.Model(inputs, layers.Dense(8, name="head")(x), name="net")
     units = np.where(np.eye(8, 16), 1.0, 0.001)
     units *= np.linspace(2, 1, 16)  # the last ones go first
@@ -105,6 +105,7 @@ def test_a_lower_floor_lets_more_go():
     assert report.metric_after == 0.5
 
 
+@pytest.mark.slow
 def test_retraining_brings_the_metric_back():
     arguments = {"fractions": 0.625, "round_to": 6, "floor": 0.8}
     arguments |= {"sample_fraction": 1.0, "batch_size": 8}
@@ -134,6 +135,7 @@ def test_steps_are_announced_with_how_many_are_left():
     assert announced == list(zip(report.steps, [2, 1, 0]))
 
 
+@pytest.mark.slow
 def test_groups_have_their_turns_in_the_order_asked_for():
     model = chain()
     _, report = prune(model, 0.0, fractions={"third": 0.5, "first": 0.25})
@@ -369,7 +371,6 @@ WRONG = {
 @pytest.mark.parametrize("message", WRONG)
 def test_wrong_arguments_are_refused(message, tmp_path):
     folder = tmp_path / "b"
-    keras.backend.clear_session()  # for the name of the dropout
     with pytest.raises(ValueError, match=message):
         prune(detector(), **{"backup_dir": folder, **WRONG[message]})
     assert not folder.exists()

@@ -125,6 +125,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert not (tmp_path / "b").exists()  # nothing is left when it is done
 
 
+@pytest.mark.slow
 def test_other_callbacks_join_in(photos):
     seen = []
     callback = keras.callbacks.LambdaCallback(
@@ -159,6 +160,7 @@ def test_a_kill_while_the_backup_is_written_leaves_the_one_before(
         np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_backup_of_another_training_is_refused(
     photos, tmp_path, monkeypatch
 ):
@@ -170,6 +172,7 @@ def test_the_backup_of_another_training_is_refused(
         learn(other, photos, backup_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_teacher_can_learn_again_afterwards(photos):
     teacher, student = tiny_network(0), tiny_network(1)
     teacher.layers[1].trainable = False
