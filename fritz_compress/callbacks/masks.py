@@ -1,5 +1,6 @@
 """Entries of weights that are held at zero while a model trains."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,7 +41,7 @@ class Masks:
 
     def __init__(self, masks: Iterable[tuple[keras.Variable, Any]] = ()):
         self._variables: tuple[keras.Variable, ...] = ()
-        self._masks: list[Any] = []
+        self._mask: Any = None
         self.update(masks)
 
     def update(self, masks: Iterable[tuple[keras.Variable, Any]]) -> None:
@@ -59,12 +60,14 @@ class Masks:
         if [id(variable) for variable in self._variables] != list(variables):
             self._variables = tuple(variables.values())
             self._silence = compiled_update(_silenced, self._variables)
-        self._masks = [ops.convert_to_tensor(mask) for mask in kept.values()]
+        # One array: to hand over many small ones takes longer than the rest.
+        flat = [mask.ravel() for mask in kept.values()]
+        self._mask = ops.convert_to_tensor(np.concatenate(flat or [[]]))
 
     def apply(self) -> None:
         """Sets every masked-out entry to zero."""
         if self._variables:
-            self._silence(self._masks)
+            self._silence(self._mask)
 
 
 def _full(variable, mask):
@@ -79,9 +82,12 @@ def _full(variable, mask):
         ) from None
 
 
-def _silenced(values, masks):
-    # Not a product: that would leave what is not finite.
-    return [
-        ops.where(mask, value, ops.zeros((), value.dtype))
-        for value, mask in zip(values, masks)
-    ]
+def _silenced(values, mask):
+    silenced, begin = [], 0
+    for value in values:
+        end = begin + math.prod(value.shape)
+        kept = ops.reshape(mask[begin:end], value.shape)
+        # Not a product: that would leave what is not finite.
+        silenced.append(ops.where(kept, value, ops.zeros((), value.dtype)))
+        begin = end
+    return silenced

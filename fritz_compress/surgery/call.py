@@ -163,6 +163,7 @@ class Call:
         attribute = self._weights + attribute
         weight = self.flow.variables(self._owner).get(attribute)
         if weight is None:
+            self.flow.absent.setdefault(self._owner, set()).add(attribute)
             return
         rank = len(weight.shape)
         new = Slot(

@@ -90,6 +90,8 @@ class Flow:
             said so.
         balances: Operations that need parts of their channels to stay equal,
             with the labels and the number of parts.
+        absent: Weights that the rule of an operation names and the operation
+            goes without.
         whole: Operations that no rule covers, with the reason.
     """
 
@@ -107,6 +109,7 @@ class Flow:
         self.revivals: dict[int, keras.Operation] = {}
         self.declared: dict[tuple, tuple[np.ndarray, set[Node]]] = {}
         self.balances: list[tuple[keras.Operation, np.ndarray, int]] = []
+        self.absent: dict[keras.Operation, set[str]] = {}
         self.whole: dict[keras.Operation, str] = {}
         self._variables: dict[keras.Layer, Mapping[str, keras.Variable]] = {}
         self._numbered: list[keras.Operation] = []

@@ -90,7 +90,11 @@ def _check_all_weights_labelled(flow, operation):
     known = {id(own[name]) for name in flow.slots.get(operation, {})}
     unknown = [w.name for w in operation.weights if id(w) not in known]
     if unknown:
-        raise Whole(f"has weights without a rule: {', '.join(unknown)}")
+        reason = f"has weights without a rule: {', '.join(unknown)}"
+        absent = flow.absent.get(operation)
+        if absent:
+            reason += f" (its rule names {', '.join(sorted(absent))})"
+        raise Whole(reason)
 
 
 def _keep_whole(flow, node, why):

@@ -146,9 +146,7 @@ def test_style_network_is_compact_and_takes_pictures(student, path):
     "nbits, mode, largest, psnr, operation",
     [
         (8, "linear", 33_000, 30, "constexpr_affine_dequantize"),
-        pytest.param(
-            *(16, "linear", 43_000, 50, None), marks=pytest.mark.slow
-        ),
+        pytest.param(*(16, "linear", 43_000, 50, None), marks=pytest.mark.slow),
         (4, "kmeans", 28_000, 10, "constexpr_lut_to_dense"),
         pytest.param(
             *(6, "linear", 33_000, 18, "constexpr_lut_to_dense"),

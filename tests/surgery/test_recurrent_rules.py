@@ -149,7 +149,9 @@ def test_a_model_at_every_time_step_stays():
         layers.Dense(2),
     )
     groups = surgery.channel_groups(model)
-    assert groups.whole == {"wrapped": "TimeDistributed holds a model"}
+    assert groups.whole == {
+        "wrapped": "TimeDistributed holds a model; wrap its layers one by one"
+    }
     assert "holds a model" in groups.of("before")[0].frozen
 
 

@@ -87,6 +87,22 @@ def test_a_rule_that_forgets_a_weight_is_not_trusted():
     }
 
 
+def test_a_rule_that_misspells_a_weight_is_quoted():
+    class Misspelled(Weighted):
+        pass
+
+    @surgery.register_rule(Misspelled)
+    def misspelled(call):
+        call.weight("scales", makes={0: call.channels()})
+        return [call.input()]
+
+    groups = surgery.channel_groups(network(Misspelled(name="own")))
+    assert groups.whole == {
+        "own": "Misspelled has weights without a rule: scale (its rule names "
+        "scales)"
+    }
+
+
 def test_a_rule_with_the_wrong_number_of_labels():
     class Halved(Weighted):
         pass

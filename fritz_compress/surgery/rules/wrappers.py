@@ -69,7 +69,7 @@ def _kernel(layer):
 
 def _apply(call):
     if is_graph(call.operation):
-        raise Whole("holds a model")
+        raise Whole("holds a model; wrap its layers one by one")
     inner = find_rule(call.operation)
     if inner is None:
         kind = type(call.operation).__name__
