@@ -143,7 +143,9 @@ def einsum_dense(rng, shape):
             ("abc,cd->abd", f"{first}, {units}", "d"),
             ("...c,cd->...d", f"{units}", "d"),
             ("abc,cde->abde", f"{first}, {both}", "de"),
-            ("abc,bd->adc", f"{units}, {last}", "d"),
+            # Not "d" alone: where d and c have one size, Keras on TensorFlow
+            # adds a bias of shape (d, 1) along c.
+            ("abc,bd->adc", f"{units}, {last}", "dc"),
             ("abc,c->abc", f"{first}, {last}", "c"),
             ("abc,bcd->ad", units, "d"),
         ],

@@ -185,6 +185,10 @@ class Call:
             self.tie(kind.setdefault(axis, labels), labels)
             self._declare((attribute, axis), labels)
 
+    def slot(self, attribute: str) -> Slot:
+        """What has been declared about a weight."""
+        return self.flow.slots[self._owner][self._weights + attribute]
+
     def configure(
         self,
         key: Any,

@@ -140,6 +140,17 @@ def test_layers_at_every_time_step(case):
     assert smaller.get_layer("wrapped").layer.weights[0].shape[-1] == 4
 
 
+def test_spectral_normalization_at_every_time_step():
+    inner = layers.SpectralNormalization(layers.Dense(6, use_bias=False))
+    model = sequential(
+        (5, 4),
+        layers.TimeDistributed(inner, name="wrapped"),
+        layers.Dense(3, name="head"),
+    )
+    smaller = assert_exact(model, {"wrapped": [1, 4]}, {"head": (0, [1, 4])})
+    assert smaller.get_layer("wrapped").layer.vector_u.shape == (1, 4)
+
+
 def test_spectral_normalization():
     model = sequential(
         (8, 8, 3),

@@ -40,7 +40,7 @@ def spectral(call: Call) -> list[Value]:
     node = dataclasses.replace(call.node, operation=layer, kwargs={})
     inner = call.inside(layer, "layer.", ("layer", "config"), node)
     values = _apply(inner)
-    made = call.flow.slots[call.operation]["layer." + _kernel(layer)].makes
+    made = call.slot("layer." + _kernel(layer)).makes
     rank = len(getattr(layer, _kernel(layer)).shape)
     call.weight(
         "vector_u", reads={1: made[rank - 1]} if rank - 1 in made else {}
