@@ -7,7 +7,11 @@ import tempfile
 import keras
 import numpy as np
 from removal_oracle import difference, predict
-from silencing_oracle import removed_channels, silenced_outputs
+from silencing_oracle import (
+    NoiseVanishes,
+    removed_channels,
+    silenced_outputs,
+)
 
 from fritz_compress import surgery
 
@@ -168,7 +172,10 @@ def _zero(share, channels):
 
 
 def _oracle(model, removed, inputs):
-    outputs = silenced_outputs(model, removed, inputs)
+    try:
+        outputs = silenced_outputs(model, removed, inputs)
+    except NoiseVanishes as error:
+        raise Discarded("the oracle loses sight of a channel") from error
     return np.concatenate([o.astype("float64").ravel() for o in outputs])
 
 

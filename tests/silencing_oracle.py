@@ -59,6 +59,10 @@ class Streams:
         return silent if silent.differing().any() else Streams(silent.clean)
 
 
+class NoiseVanishes(Exception):
+    """The oracle lost sight of removed channels, and cannot say."""
+
+
 class RemovedChannelsLeak(AssertionError):
     """Removed channels change what the rest of the model computes."""
 
@@ -102,6 +106,7 @@ def silenced_outputs(
                 silence = mixing_layers.deaf_inside(node.operation, *part)
                 stack.enter_context(silence)
             results = _run(node, *_silence(node, args, kwargs))
+        _check_noise_is_left(node, args, results)
         if _pads(node.operation):
             where = _noise_in_padding(node.operation, args[0], *results)
             results = [_add_noise(*results, where, rng)]
@@ -191,6 +196,14 @@ def _run(node: Node, args, kwargs) -> list[Streams]:
 
 def _streams(*structures) -> list[Streams]:
     return [v for v in tree.flatten(structures) if isinstance(v, Streams)]
+
+
+def _check_noise_is_left(node, args, results):
+    """A softmax over equal numbers is a constant, which shows no noise."""
+    if type(node.operation).__name__ != "Softmax":
+        return
+    if args[0].differing().any() and not results[0].differing().any():
+        raise NoiseVanishes(f"'{node.operation.name}' makes noise constant.")
 
 
 def _pads(operation):
