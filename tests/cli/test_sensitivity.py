@@ -69,6 +69,7 @@ def test_layers_that_shrink_together_are_listed(tmp_path, capsys):
     outputs = keras.layers.Dense(2)(keras.layers.Add()(both))
     model = keras.Model(inputs, outputs)
     model.compile(loss="mse")
+    model.optimizer.build(model.trainable_variables)  # As training does.
     model.save(tmp_path / "net.keras")
     np.savez(tmp_path / "data.npz", x=np.ones((4, 4)), y=np.ones((4, 2)))
     assert (
