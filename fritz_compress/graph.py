@@ -171,6 +171,17 @@ def is_graph(operation: Any) -> bool:
     return hasattr(operation, "_run_through_graph")
 
 
+def model_inside(layer: Any) -> keras.Model | None:
+    """The model whose layers a layer runs: itself, or at every time step.
+
+    >>> model_inside(keras.layers.TimeDistributed(encoder)) is encoder
+    True
+    """
+    if type(layer) is keras.layers.TimeDistributed:
+        layer = layer.layer
+    return layer if is_graph(layer) else None
+
+
 def weights_by_attribute(layer: keras.Layer) -> Mapping[str, keras.Variable]:
     """The layer's weights by the attribute that holds each.
 

@@ -102,8 +102,11 @@ def silenced_outputs(
                 silence = mixing_layers.deaf_inside(node.operation, *part)
                 stack.enter_context(silence)
             results = _run(node, *_silence(node, args, kwargs))
+        if _pads(node.operation):
+            where = _noise_in_padding(node.operation, args[0], *results)
+            results = [_add_noise(*results, where, rng)]
         for part in gone.items():
-            results = [_add_noise(node, v, *part, rng) for v in results]
+            results = [_make_noise(node, v, *part, rng) for v in results]
         return results
 
     values = [
@@ -190,14 +193,49 @@ def _streams(*structures) -> list[Streams]:
     return [v for v in tree.flatten(structures) if isinstance(v, Streams)]
 
 
-def _add_noise(node, value: Streams, part, channels, rng) -> Streams:
-    """Other noise in every copy, at these channels of every position."""
-    clean = keras.ops.convert_to_numpy(value.clean)
-    where = mixing_layers.removed_positions(
-        node.operation, part, channels, clean.shape
+def _pads(operation):
+    return type(operation).__name__ == "Pad" or isinstance(
+        operation,
+        layers.ZeroPadding1D | layers.ZeroPadding2D | layers.ZeroPadding3D,
     )
+
+
+def _noise_in_padding(operation, value: Streams, result: Streams):
+    """Where constants are put into channels of nothing but noise.
+
+    They go with their channel, though no copy differs there. Axis by axis: a
+    line of the result that is noise wherever it is no constant.
+    """
+    one, two = (
+        keras.ops.convert_to_numpy(
+            operation(keras.ops.full_like(value.clean[:1], number))
+        )
+        for number in (1, 2)
+    )
+    constant, noise = one == two, result.differing()
+    found = np.zeros_like(noise)
+    for axis in range(1, noise.ndim):
+        known = ~constant.all(axis, keepdims=True)
+        line = (noise | constant).all(axis, keepdims=True) & known
+        new = line & noise.any(axis, keepdims=True) & constant
+        found, noise = found | new, noise | new
+        constant = constant & ~known
+    return found
+
+
+def _make_noise(node, value: Streams, part, channels, rng) -> Streams:
+    """Other noise in every copy, at these channels of every position."""
+    where = mixing_layers.removed_positions(
+        node.operation, part, channels, tuple(value.clean.shape)
+    )
+    return _add_noise(value, where, rng)
+
+
+def _add_noise(value: Streams, where, rng) -> Streams:
+    """Other noise in every copy."""
     if not where.any():
         return value
+    clean = keras.ops.convert_to_numpy(value.clean)
     scale = where * (1 + np.abs(clean.astype("float64")).max())
     # Of both signs and never small.
     twins = [

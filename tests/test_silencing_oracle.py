@@ -27,6 +27,15 @@ def chain():
     return keras.Model(inputs, layers.Dense(4, name="head")(x))
 
 
+def padded():
+    """Zeros that are padded with become something else, in every channel."""
+    inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(5, 1, name="first")(inputs)
+    x = ops.pad(x, [(0, 0), (1, 1), (0, 2), (0, 1)])
+    x = layers.Flatten()(layers.Activation("sigmoid")(x))
+    return keras.Model(inputs, layers.Dense(4, name="head")(x))
+
+
 def residual():
     """Only one of two tied layers is named: the sum carries the noise."""
     inputs = keras.Input((4, 4, 3))
@@ -119,6 +128,11 @@ CASES = {
         chain,
         {"first": [0, 4], "second": [1]},
         {"second": (2, [0, 4]), "head": (0, [1])},
+    ),
+    "padded": (
+        padded,
+        {"first": [1, 4]},
+        {"head": (0, [c for c in range(216) if c % 6 in (1, 4)])},
     ),
     "residual": (
         residual,

@@ -9,7 +9,7 @@ import numpy as np
 
 from fritz_compress.analysis.probe import Zeros, pack
 from fritz_compress.checks import check_built
-from fritz_compress.graph import is_graph
+from fritz_compress.graph import model_inside
 from fritz_compress.surgery import ChannelGroup, channel_groups, criteria
 from fritz_compress.surgery.names import (
     find_layer,
@@ -126,7 +126,7 @@ def find_kernels(
     chosen, ignored = _choice(model, layers, ignored_layers)
     found, skipped, seen = [], [], set()
     for layer, name in name_layers(model).items():
-        kernels = [] if is_graph(layer) else _kernels(layer)
+        kernels = _kernels(layer) if model_inside(layer) is None else []
         if not kernels or layer in ignored:
             skipped += [(name, "in ignored_layers")] * bool(kernels)
         elif chosen is None or layer in chosen:
@@ -183,7 +183,7 @@ def find_filters(
 def check_weights(model: keras.Model) -> None:
     """Raises a ValueError, with the layer, if a weight is not a number."""
     for layer, name in name_layers(model).items():
-        for weight in [] if is_graph(layer) else layer.weights:
+        for weight in layer.weights if model_inside(layer) is None else []:
             values = keras.ops.convert_to_numpy(weight)
             if np.isnan(values).any():
                 raise ValueError(

@@ -10,7 +10,7 @@ from keras import layers
 from fritz_compress.checks import check_built
 from fritz_compress.graph import (
     flatten_layers,
-    is_graph,
+    model_inside,
     weights_by_attribute,
 )
 from fritz_compress.surgery.names import (
@@ -123,7 +123,9 @@ def _named_layers(
 ) -> Iterator[tuple[keras.Layer, str, keras.Layer]]:
     """Layers of the model, their names, and all layers that each holds."""
     for layer, name in name_layers(model).items():
-        if is_graph(layer) or not isinstance(layer, keras.Layer):
+        if model_inside(layer) is not None or not isinstance(
+            layer, keras.Layer
+        ):
             continue  # The layers of a model inside are named themselves.
         for inner in flatten_layers(layer):
             path = name if inner is layer else f"{name}/{inner.name}"

@@ -41,7 +41,7 @@ def _vector(flow, layer, name):
     """Labels of a layer that follows channels made elsewhere."""
     outputs = [
         tensor
-        for node in flow.graph.nodes
+        for node in flow.nodes
         if node.operation is layer
         for tensor in node.outputs
     ]

@@ -72,7 +72,7 @@ def emptied(flow: Flow, keep: Keep) -> Iterator[tuple[str, np.ndarray]]:
             name = flow.name(producer.operation, producer.part)
             kind = type(producer.operation).__name__
             yield f"Layer '{name}' ({kind})", labels
-    for node in flow.graph.nodes:
+    for node in flow.nodes:
         for tensor in node.outputs:
             for strand in flow.values[tensor].strands.values():
                 if not len(keep(strand.labels)):

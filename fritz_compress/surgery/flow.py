@@ -72,6 +72,10 @@ class Flow:
 
     Attributes:
         graph: The model's calls.
+        nested: For every model inside the tensors it is called with; see
+            `Graph.nested`.
+        opened: For layers that run a model of their own at every time step:
+            the calls of that model.
         names: Name of every operation, unique in the model.
         prune_normalized: Whether channels may go that a normalization takes
             its statistics over.
@@ -97,6 +101,8 @@ class Flow:
 
     def __init__(self, graph: Graph, prune_normalized: bool = False):
         self.graph = graph
+        self.nested = {m: list(calls) for m, calls in graph.nested.items()}
+        self.opened: dict[keras.Layer, Graph] = {}
         self.names = name_layers(graph.model)
         self.prune_normalized = prune_normalized
         self.labels = Labels()
@@ -114,6 +120,12 @@ class Flow:
         self._variables: dict[keras.Layer, Mapping[str, keras.Variable]] = {}
         self._numbered: list[keras.Operation] = []
         self._staying: dict[str, int] = {}
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All calls, those of opened models at the end."""
+        graphs = (self.graph, *self.opened.values())
+        return tuple(node for graph in graphs for node in graph.nodes)
 
     def name(self, operation: keras.Operation, part: str = "") -> str:
         """An operation's name in the model, with the part of a producer."""
@@ -184,7 +196,7 @@ class Flow:
 
     def _freeze_unless_all_calls_agree(self):
         """An operation that is called more than once has one configuration."""
-        calls = collections.Counter(node.operation for node in self.graph.nodes)
+        calls = collections.Counter(node.operation for node in self.nodes)
         for (operation, _), (labels, declared) in self.declared.items():
             if len(declared) < calls[operation]:
                 reason = f"{self.describe(operation)} is used where they stay"

@@ -31,7 +31,7 @@ def label_channels(
         flow.values[tensor] = Value(stays="an input of the model")
     for node in flow.graph.nodes:
         visit(flow, node, find_rule(node.operation))
-    for calls in flow.graph.nested.values():
+    for calls in flow.nested.values():
         for tensors in zip(*calls):
             _tie_inputs(flow, tensors)
     flow.finish()
@@ -88,6 +88,8 @@ def _check_all_weights_labelled(flow, operation):
         return
     own = flow.variables(operation)
     known = {id(own[name]) for name in flow.slots.get(operation, {})}
+    if operation in flow.opened:
+        known.update(map(id, flow.opened[operation].model.weights))
     unknown = [w.name for w in operation.weights if id(w) not in known]
     if unknown:
         reason = f"has weights without a rule: {', '.join(unknown)}"

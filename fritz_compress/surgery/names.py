@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import keras
 
 from fritz_compress.checks import check_name
-from fritz_compress.graph import is_graph
+from fritz_compress.graph import model_inside
 
 
 def name_layers(model: keras.Model) -> dict[keras.Operation, str]:
@@ -15,7 +15,7 @@ def name_layers(model: keras.Model) -> dict[keras.Operation, str]:
 
     A layer is called by its own name, or, where two nested models have layers
     of the same name, by its path such as `"encoder/convolution"`. Nested
-    models have a name as well.
+    models have a name as well, and so has one inside `TimeDistributed`.
     """
     paths: dict[keras.Operation, str] = {}
     for layer, path in _paths(model, ""):
@@ -74,13 +74,19 @@ def layers_inside(
     found = set()
     for layer in layers:
         found.add(layer)
-        if is_graph(layer):
-            found |= layers_inside(layer.layers)
+        inside = model_inside(layer)
+        if inside is not None:
+            found |= {inside} | layers_inside(inside.layers)
     return found
 
 
 def _paths(model, prefix):
     for layer in model.layers:
-        yield layer, prefix + layer.name
-        if is_graph(layer):
-            yield from _paths(layer, f"{prefix}{layer.name}/")
+        path = prefix + layer.name
+        yield layer, path
+        inside = model_inside(layer)
+        if inside not in (None, layer):  # A model at every time step.
+            path += f"/{inside.name}"
+            yield inside, path
+        if inside is not None:
+            yield from _paths(inside, f"{path}/")

@@ -63,7 +63,7 @@ class _Rebuilding:
     def input_shapes(self, model):
         """Shapes of a model's inputs; one inside may be fed fewer channels."""
         shapes = [tuple(tensor.shape) for tensor in model.inputs]
-        for tensors in self.flow.graph.nested.get(model, [])[:1]:
+        for tensors in self.flow.nested.get(model, [])[:1]:
             for place, tensor in enumerate(tensors):
                 shapes[place] = self.shape(shapes[place], tensor)
         return shapes
@@ -99,6 +99,9 @@ class _Rebuilding:
 
     def resized(self, operation):
         config = _without_shapes(operation.get_config())
+        if operation in self.flow.opened:
+            config["layer"] = self.operation(operation.layer)
+            return type(operation)(**config)
         _check_nothing_is_lost(operation, config, self.flow.names)
         # The values are assigned later: random ones would be wasted time.
         config.update(dict.fromkeys(_initializers(operation, config), "zeros"))
@@ -120,7 +123,7 @@ class _Rebuilding:
         for old, new in self.copies.items():
             if is_graph(old):
                 models.append((old, new))
-            elif isinstance(old, keras.Layer):
+            elif isinstance(old, keras.Layer) and old not in self.flow.opened:
                 layers.append((old, new))
         # Setting the flag of a model sets it in the layers: outside first.
         for old, new in [*reversed(models), *layers]:

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from fritz_compress.checks import check_model
-from fritz_compress.graph import is_graph
+from fritz_compress.graph import model_inside
 from fritz_compress.surgery.groups import channel_groups
 from fritz_compress.surgery.names import name_layers
 
@@ -113,7 +113,7 @@ def _layers(model):
     return {
         name: layer
         for layer, name in name_layers(model).items()
-        if not is_graph(layer)
+        if model_inside(layer) is None
     }
 
 

@@ -1,16 +1,17 @@
 """Removal of channels from thousands of random models, against the oracle.
 
     python tests/benchmarks/random_graphs.py [--count 10000] [--seed 0] \
-        [--jobs 2] [--csv tests/benchmarks/random_graphs.csv]
+        [--jobs 2] [--csv tests/benchmarks/random_graphs.csv] [--journal FILE]
 
 Every seed makes one model (`random_graphs`), which must pass `check` in
-`removal_property`: outputs as the oracle's, saved and loaded, the original
-untouched. `--count 1 --seed 123` shows the model of a failure as code, and
-what is wrong. The table, written as the run goes on, has a row for all
-models, one for those that would not show a mistake and were left out, and one
-per kind of layer or operation: how many models had it, how often it was
-called, and the seeds of the failures. Rows of the other backend
-(KERAS_BACKEND) stay.
+`removal_property`: outputs as the oracle's, the original untouched, every
+second one saved and loaded. `--count 1 --seed 123` shows the model of a
+failure as code, and what is wrong. The table, written as the run goes on, has
+a row for all models, one for those that would not show a mistake and were left
+out, and one per kind of layer or operation: how many models had it, how often
+it was called, and the seeds of the failures. Rows of the other backend
+(KERAS_BACKEND) stay. With a journal, a run that was killed goes on where it
+was: seeds in the file are not run again.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import concurrent.futures
 import csv
 import datetime
 import importlib.metadata
+import json
 import multiprocessing
 import os
 import pathlib
@@ -28,7 +30,7 @@ import traceback
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = "backend kind models calls failed seeds date versions".split()
-CHUNK = 25  # Models per process, which keep memory until it ends.
+CHUNK = 100  # Models per process, which keep memory until it ends.
 
 
 def run(seeds):
@@ -51,9 +53,10 @@ def run_one(seed):
     code = ""
     try:
         code = random_graphs.random_graph(random.Random(seed))
-        nodes = trace(random_graphs.build(code)).nodes
-        result["kinds"] = collections.Counter(node.kind for node in nodes)
-        removal_property.check(code, seed)
+        model = random_graphs.build(code)
+        kinds = [node.kind for node in trace(model).nodes]
+        result["kinds"] = collections.Counter(kinds)
+        removal_property.check(model, seed)
     except removal_property.Discarded as reason:
         result["discarded"] = str(reason)
     except Exception:
@@ -108,17 +111,33 @@ def write(path, results, backend):
         writer.writerows(table)
 
 
+def read(journal):
+    """What earlier runs found."""
+    if journal is None or not journal.exists():
+        return []
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def record(journal, results):
+    if journal is not None:
+        with journal.open("a") as file:
+            file.writelines(json.dumps(result) + "\n" for result in results)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--csv", type=pathlib.Path)
+    parser.add_argument("--journal", type=pathlib.Path)
     args = parser.parse_args()
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    seeds = range(args.seed, args.seed + args.count)
+    results = read(args.journal)
+    known = {result["seed"] for result in results}
+    wanted = range(args.seed, args.seed + args.count)
+    seeds = [seed for seed in wanted if seed not in known]
     chunks = [seeds[i : i + CHUNK] for i in range(0, len(seeds), CHUNK)]
-    results = []
     with concurrent.futures.ProcessPoolExecutor(
         args.jobs,
         multiprocessing.get_context("spawn"),
@@ -128,6 +147,7 @@ def main():
             [pool.submit(run, chunk) for chunk in chunks]
         ):
             results += done.result()
+            record(args.journal, done.result())
             for failure in (r for r in done.result() if r["error"]):
                 print(f"--- seed {failure['seed']}\n{failure['error']}")
             total, *discarded = list(rows(results, backend))

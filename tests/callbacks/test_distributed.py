@@ -13,13 +13,12 @@ from processes import TWO_DEVICES, run, run_on_two_devices
 
 pytestmark = pytest.mark.slow
 
-FIT = """
+NETWORK = """
 import keras, numpy as np
 from keras import layers
-from fritz_compress.callbacks import FilterPruning, MagnitudePruning
 
-keras.utils.set_random_seed(0)
-with scope:
+
+def network():
     model = keras.Sequential([
         keras.Input((8, 8, 3)),
         layers.Conv2D(8, 3, name="first"),
@@ -29,7 +28,17 @@ with scope:
         layers.GlobalAveragePooling2D(),
         layers.Dense(2, name="head"),
     ])
-    model.compile("adam", "mse", jit_compile=keras.backend.backend() == "jax")
+    jit = keras.backend.backend() == "jax"
+    model.compile("adam", "mse", jit_compile=jit)
+    return model
+"""
+
+FIT = NETWORK + """
+from fritz_compress.callbacks import FilterPruning, MagnitudePruning
+
+keras.utils.set_random_seed(0)
+with scope:
+    model = network()
 rng = np.random.default_rng(0)
 inputs, targets = rng.normal(size=(32, 8, 8, 3)), rng.normal(size=(32, 2))
 
@@ -75,24 +84,13 @@ def test_both_devices_hold_the_same_zeros(backend):
     assert counts[:4] == [["378"] * 2] + [["432"] * 2] * 3
 
 
-KILLED = """
+KILLED = NETWORK + """
 import os, signal, sys
-import keras, numpy as np
-from keras import layers
 from fritz_compress import callbacks
 
 folder, kind, kill_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 keras.utils.set_random_seed(int(sys.argv[4]))
-model = keras.Sequential([
-    keras.Input((8, 8, 3)),
-    layers.Conv2D(8, 3, name="first"),
-    layers.BatchNormalization(name="norm"),
-    layers.ReLU(),
-    layers.Conv2D(8, 3, name="second"),
-    layers.GlobalAveragePooling2D(),
-    layers.Dense(2, name="head"),
-])
-model.compile("adam", "mse", jit_compile=keras.backend.backend() == "jax")
+model = network()
 rng = np.random.default_rng(0)
 inputs, targets = rng.normal(size=(96, 8, 8, 3)), rng.normal(size=(96, 2))
 pruning = {

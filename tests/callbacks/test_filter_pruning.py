@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from fits import JIT
+from fits import JIT, Stop
 from fits import residual_net as build
 from helpers import distinct_weights
 from keras import layers
@@ -144,21 +144,6 @@ def test_kept_filters_are_rounded_up():
     assert pruning.skipped == (
         ("decode_rgb_convolution", "frozen: an output of the model"),
     )
-
-
-class Stop(keras.callbacks.Callback):
-    """Ends training as a kill would: without `on_train_end`."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.place = (epoch, batch)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.place:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

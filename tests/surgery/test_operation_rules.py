@@ -34,6 +34,9 @@ IN_PLACE = {
     "where": lambda x: ops.where(x > 0, x, 0.1 * x),
     "mean_over_positions": lambda x: ops.mean(x, axis=(1, 2)),
     "maximum_kept": lambda x: ops.max(x, axis=2, keepdims=True),
+    "spread": lambda x: ops.std(x, axis=1) + ops.var(x, axis=2),
+    "product": lambda x: ops.prod(1 + 0.1 * x, axis=1),
+    "accumulated": lambda x: ops.cumsum(x, axis=1) + ops.cumprod(x, axis=-2),
     "expand_squeeze": lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
     "pooling": lambda x: ops.average_pool(
         ops.max_pool(x, (2, 2), (2, 2)), (2, 2), (2, 2)
@@ -76,6 +79,7 @@ MOVED = {
     ),
     "flipped": (lambda x: ops.flip(x, axis=-1), [6, 1]),
     "concatenated": (lambda x: ops.concatenate([x, 2 * x], -1), [1, 6, 9, 14]),
+    "tiled": (lambda x: ops.tile(x, [1, 2, 1, 2]), [1, 6, 9, 14]),
     "repeated": (lambda x: ops.repeat(x, 2, axis=-1), [2, 3, 12, 13]),
     "padded": (
         lambda x: ops.pad(x, ((0, 0), (0, 0), (0, 0), (2, 1))),
@@ -147,6 +151,14 @@ STAYS = {
     "mean": (lambda x: ops.mean(x, axis=-1, keepdims=True), "reduces all"),
     "maximum": (lambda x: ops.max(x, axis=-1, keepdims=True), "reduces all"),
     "softmax": (lambda x: ops.softmax(x), "mixes channels"),
+    "accumulated": (
+        lambda x: ops.cumsum(x, axis=-1),
+        "gets channels along another axis",
+    ),
+    "accumulated_flat": (
+        lambda x: ops.reshape(ops.cumsum(x), (-1, 4)),
+        "adds up over all axes",
+    ),
     "reflected": (
         lambda x: ops.pad(x, ((0, 0),) * 3 + ((2, 2),), mode="reflect"),
         "pads with copies of channels",

@@ -36,7 +36,7 @@ def test_removal_equals_the_oracle(part, rng, seed):
     code = random_graph(rng)
     hypothesis.note(code)
     try:
-        check(code, seed)
+        check(build(code), seed)
     except Discarded as reason:
         hypothesis.event(str(reason))  # --hypothesis-show-statistics
         hypothesis.reject()

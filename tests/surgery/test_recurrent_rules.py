@@ -140,21 +140,6 @@ def test_layers_at_every_time_step(case):
     assert smaller.get_layer("wrapped").layer.weights[0].shape[-1] == 4
 
 
-def test_a_model_at_every_time_step_stays():
-    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
-    model = sequential(
-        (5, 4),
-        layers.Dense(4, name="before"),
-        layers.TimeDistributed(inner, name="wrapped"),
-        layers.Dense(2),
-    )
-    groups = surgery.channel_groups(model)
-    assert groups.whole == {
-        "wrapped": "TimeDistributed holds a model; wrap its layers one by one"
-    }
-    assert "holds a model" in groups.of("before")[0].frozen
-
-
 def test_spectral_normalization():
     model = sequential(
         (8, 8, 3),

@@ -17,7 +17,7 @@ from fritz_compress.surgery.values import Strand, Value
     layers.Permute,
     layers.RepeatVector,
     *"Concatenate ExpandDims Flip Moveaxis Ravel Repeat Stack".split(),
-    *"Swapaxes Transpose Unstack Vstack Hstack".split(),
+    *"Swapaxes Tile Transpose Unstack Vstack Hstack".split(),
 )
 def moved(call: Call) -> list[Value]:
     return move(call)

@@ -60,7 +60,8 @@ def pool_all(call: Call) -> list[Value]:
     return [call.output({after: call.strand(axis)})]
 
 
-@rule(*"All Any Amax Amin Argmax Argmin Max Mean Median Min".split())
+@rule(*"All Any Amax Amin Argmax Argmin Max Mean Median".split())
+@rule(*"Min Prod Std Var".split())
 def reduce(call: Call) -> list[Value]:
     """A mean over channels changes with their number, a maximum with each."""
     reduced = _reduced(call)
@@ -85,6 +86,15 @@ def add_up(call: Call) -> list[Value]:
         if axis in reduced:
             call.reads(strand)
     return [_without(call, reduced)]
+
+
+@rule("Cumsum", "Cumprod")
+def accumulate(call: Call) -> list[Value]:
+    """Along positions every channel is alone."""
+    if call.operation.axis is None:
+        raise Whole("adds up over all axes")
+    call.only(*(set(range(len(call.shape()))) - _reduced(call)))
+    return [call.input()]
 
 
 def _reduced(call):

@@ -5,17 +5,20 @@ import dataclasses
 import numpy as np
 from keras import layers, tree
 
-from fritz_compress.graph import Node, Tensor, is_graph
+from fritz_compress.graph import Node, Tensor, is_graph, model_inside, trace
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
+from fritz_compress.surgery.labelling import visit
 from fritz_compress.surgery.rules.table import find_rule, rule
 from fritz_compress.surgery.values import Strand, Value
 
 
 @rule(layers.TimeDistributed)
 def time_distributed(call: Call) -> list[Value]:
-    """The layer inside sees no time axis."""
+    """The layer or model inside sees no time axis."""
     call.only(*range(2, len(call.shape())))
+    if model_inside(call.operation) is not None:
+        return _opened(call)
     node = dataclasses.replace(
         call.node,
         operation=call.operation.layer,
@@ -27,10 +30,7 @@ def time_distributed(call: Call) -> list[Value]:
         ),
     )
     inner = call.inside(node.operation, "layer.", ("layer", "config"), node)
-    return [
-        Value({a + 1: s for a, s in value.strands.items()}, value.stays)
-        for value in _apply(inner)
-    ]
+    return [_with_time(value) for value in _apply(inner)]
 
 
 @rule(layers.SpectralNormalization)
@@ -69,12 +69,31 @@ def _kernel(layer):
 
 def _apply(call):
     if is_graph(call.operation):
-        raise Whole("holds a model; wrap its layers one by one")
+        raise Whole("holds a model")
     inner = find_rule(call.operation)
     if inner is None:
         kind = type(call.operation).__name__
         raise Whole(f"holds a {kind}, which has no rule")
     return inner(call)
+
+
+def _opened(call):
+    """The calls of the model inside, as if they were the outer model's."""
+    flow, wrapper = call.flow, call.operation
+    if wrapper not in flow.opened:
+        graph = trace(wrapper.layer)
+        if len(graph.inputs) != 1 or len(graph.output_tensors) != 1:
+            raise Whole("holds a model of several inputs or outputs")
+        flow.opened[wrapper] = graph
+        for model, calls in graph.nested.items():
+            flow.nested.setdefault(model, []).extend(calls)
+    graph = flow.opened[wrapper]
+    moment = _without_time(call, call.node.inputs[0])
+    flow.nested.setdefault(wrapper.layer, []).append((moment,))
+    flow.values[graph.inputs[0]] = flow.values[moment]
+    for node in graph.nodes:
+        visit(flow, node, find_rule(node.operation))
+    return [_with_time(flow.values[graph.output_tensors[0]])]
 
 
 def _without_time(call, tensor):
@@ -85,6 +104,10 @@ def _without_time(call, tensor):
         {a - 1: s for a, s in value.strands.items() if a > 1}, value.stays
     )
     return inner
+
+
+def _with_time(value):
+    return Value({a + 1: s for a, s in value.strands.items()}, value.stays)
 
 
 def _direction(node, layer):
