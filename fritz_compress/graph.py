@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import tree
 
+from fritz_compress.checks import check_model, described
+
 _HOLDERS = (keras.Layer, list, tuple)  # What may have weights inside.
 
 
@@ -124,6 +126,7 @@ def trace(
             model's own, one per input.
 
     Raises:
+        TypeError: for what is no Keras model.
         ValueError: for a model without a graph (subclassed with a `call` of
             its own, or a Sequential that is not built), or a wrong number of
             shapes.
@@ -133,13 +136,13 @@ def trace(
     >>> [node.kind for node in trace(model).nodes]
     ['Conv2D', 'InstanceNormalization', 'ReLU']
     """
+    check_model(model)
     if not is_graph(model):
         raise ValueError(
             "Expected a Functional or a built Sequential model, whose layers "
             "can be traced, without a `call` of its own. Received: "
-            f"{type(model).__name__} '{getattr(model, 'name', '?')}'. Rewrite "
-            "a subclassed model with `keras.Model(inputs, outputs)`; call or "
-            "build a Sequential first."
+            f"{described(model)}. Rewrite a subclassed model with "
+            "`keras.Model(inputs, outputs)`; call or build a Sequential first."
         )
     shapes = input_shapes or [tensor.shape for tensor in model.inputs]
     if len(shapes) != len(model.inputs):

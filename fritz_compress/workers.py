@@ -14,6 +14,8 @@ from typing import Any
 import joblib
 import joblib.parallel
 
+from fritz_compress.silence import silenced
+
 
 def call_with_backend(backend: str, function: str, *arguments: Any) -> Any:
     """Calls a function of the package after Keras was given its backend.
@@ -29,6 +31,10 @@ def call_with_backend(backend: str, function: str, *arguments: Any) -> Any:
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # Some greetings of TensorFlow heed no setting.
+        with silenced():
+            importlib.import_module("keras")
     import keras
 
     if keras.backend.backend() != backend:

@@ -167,12 +167,17 @@ class OwnTraining(keras.Model):
         (lambda: OwnCall(name="ten"), "`call` of its own.* OwnCall 'ten'"),
         (lambda: Subclassed(name="sub"), "Received: Subclassed 'sub'"),
         (lambda: keras.Sequential([layers.Dense(2)]), "build a Sequential"),
-        (lambda: layers.Dense(2, name="d"), "Received: Dense 'd'"),
     ],
 )
 def test_a_model_without_a_graph_is_an_error(build, message):
     with pytest.raises(ValueError, match=message):
         graph.trace(build())
+
+
+def test_what_is_no_model_is_an_error():
+    message = "`model` must be a Keras model. Received: Dense 'd'."
+    with pytest.raises(TypeError, match=message):
+        graph.trace(layers.Dense(2, name="d"))
 
 
 def test_a_subclass_that_computes_the_same_has_a_graph():

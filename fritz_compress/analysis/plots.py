@@ -111,8 +111,14 @@ def sensitivity(
     }
     worst = sorted(losses, key=losses.get, reverse=True)[: len(_MARKERS)]
     axes = axes or _new_axes()
+    axes.axhline(
+        table.baseline,
+        color="0.4",
+        linewidth=1,
+        linestyle=":",
+        label="nothing zeroed",
+    )
     _draw(axes, curves, worst, marker=".")
-    axes.axhline(table.baseline, color="0.4", linewidth=1, linestyle=":")
     axes.set(
         title=f"Sensitivity of {table.model}",
         xlabel=f"{table.kind} zeroed in one layer (%)",
@@ -172,8 +178,9 @@ def _draw(axes, curves, highlighted=(), marker=None):
 
 def _highlight(axes, curves, colors, names):
     """Some curves again, thicker, with markers and a legend."""
+    lines = []
     for name, marker in zip(names, _MARKERS):
-        axes.plot(
+        lines += axes.plot(
             *curves[name],
             color=colors[name],
             marker=marker,
@@ -182,7 +189,16 @@ def _highlight(axes, curves, colors, names):
             label=_short(name),
         )
     if names:
-        axes.legend(title="lose most", fontsize="small", framealpha=0.9)
+        # Below the axes: within them it would hide curves.
+        axes.legend(
+            handles=lines,
+            title="lose most",
+            fontsize="small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.13),
+            ncols=2,
+            frameon=False,
+        )
 
 
 def _add_scale(axes, names, colors):

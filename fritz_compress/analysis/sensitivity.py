@@ -1,9 +1,7 @@
 """Which layers of a model bear pruning."""
 
 import functools
-import math
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +11,13 @@ import keras
 from fritz_compress.analysis import sweep
 from fritz_compress.analysis.measuring import measuring
 from fritz_compress.analysis.probe import Experiment
+from fritz_compress.analysis.sensitivity_arguments import (
+    better_direction,
+    check_evaluation,
+    check_jobs,
+    checked_fractions,
+    checked_metric,
+)
 from fritz_compress.analysis.sensitivity_table import (
     SensitivityRow,
     SensitivityTable,
@@ -23,12 +28,12 @@ from fritz_compress.analysis.silencing import (
     find_filters,
     find_kernels,
 )
+from fritz_compress.checks import check_count, check_model, check_names
 from fritz_compress.surgery import criteria
+from fritz_compress.surgery.criteria.base import name_of
 
 _BASELINE = (None, 0.0)
 _TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_LARGER_IS_BETTER = r"acc|auc|precision|recall|f1|f_?beta|iou|dice|r2|psnr|ssim"
-_SMALLER_IS_BETTER = r"loss|error|mse|mae|mape|rmse|entropy|divergence|hinge"
 
 
 def sensitivity(
@@ -39,7 +44,7 @@ def sensitivity(
     evaluate: Callable[[keras.Model], Any] | None = None,
     metric: str | None = None,
     mode: str = "auto",
-    fractions: Sequence[float] = _TENTHS,
+    fractions: float | Sequence[float] = _TENTHS,
     kind: str = "filters",
     criterion: Any = "l1",
     layers: Sequence[str] | None = None,
@@ -83,8 +88,8 @@ def sensitivity(
             beside the loss, else the loss.
         mode: `"max"` if a larger metric is better, `"min"` if a smaller one
             is, `"auto"` to tell from its name.
-        fractions: Fractions to zero, each in `(0, 1)`. Rounded down to whole
-            filters; at least one stays.
+        fractions: Fractions to zero, one or several, in `(0, 1)`. Rounded
+            down to whole filters; at least one stays.
         kind: `"filters"` for groups of filters, `"weights"` for the single
             weights of each kernel (all weights with two or more axes that are
             not of a normalization).
@@ -108,10 +113,12 @@ def sensitivity(
 
     Raises:
         ValueError: for a fraction out of range, an unknown name (with the
-            nearest one), weights that are NaN, a model that is not compiled
-            or has no graph, a metric that is not there or is NaN for the
-            model as it is, or a `resume_file` of something else.
-        TypeError: if `evaluate` returns something that is not a number.
+            nearest one), weights or inputs that are NaN, targets that are
+            missing, a model that is not compiled or has no graph, a metric
+            that is not there or is NaN for the model as it is, or a
+            `resume_file` of something else.
+        TypeError: for an argument of the wrong type, or if `evaluate` returns
+            something that is not a number.
 
     Reference: Li et al., "Pruning Filters for Efficient ConvNets",
     https://arxiv.org/abs/1608.08710, section 3.2 and figure 2; Han et al.,
@@ -125,8 +132,14 @@ def sensitivity(
     {'conv_1': 0.1, 'conv_2': 0.5, 'conv_3': 0.7}
     >>> table.plot().savefig("sensitivity.png")
     """
-    fractions = _checked_fractions(fractions)
-    _check_evaluation(model, x, evaluate, mode)
+    check_model(model)
+    fractions = checked_fractions(fractions)
+    check_evaluation(model, x, y, evaluate, mode)
+    check_jobs(n_jobs)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    layers = None if layers is None else check_names("layers", layers)
+    ignored_layers = check_names("ignored_layers", ignored_layers)
     targets, skipped = _find(model, kind, criterion, layers, ignored_layers)
     experiment = Experiment.on(
         model, x=x, y=y, batch_size=batch_size, evaluate=evaluate
@@ -137,13 +150,13 @@ def sensitivity(
         measuring(experiment, n_jobs, len(fractions)) as measure,
     ):
         baseline = _measure_baseline(measure, sweeping)
-        metric = _checked_metric(metric, baseline)
-        mode = _better_direction(mode, metric)
+        metric = checked_metric(metric, baseline)
+        mode = better_direction(mode, metric)
         _measure_all(measure, targets, fractions, sweeping, on_point)
     return SensitivityTable(
         model=model.name,
         kind=kind,
-        criterion=_name_of(criterion),
+        criterion=name_of(criterion),
         metric=metric,
         mode=mode,
         baseline=baseline[metric],
@@ -151,36 +164,6 @@ def sensitivity(
         tied={target.name: target.tied for target in targets},
         skipped=skipped,
     )
-
-
-def _checked_fractions(fractions):
-    fractions = tuple(sorted({float(fraction) for fraction in fractions}))
-    if not fractions or not all(0 < f < 1 for f in fractions):
-        raise ValueError(
-            "`fractions` must be fractions in (0, 1), not percent, and at "
-            f"least one. Received: fractions={list(fractions)}."
-        )
-    return fractions
-
-
-def _check_evaluation(model, x, evaluate, mode):
-    if mode not in ("auto", "max", "min"):
-        raise ValueError(
-            "`mode` must be 'auto', or the better direction of the metric, "
-            f"'max' or 'min'. Received: mode={mode!r}."
-        )
-    if (x is None) == (evaluate is None):
-        raise ValueError(
-            "Pass either data, `sensitivity(model, x, y)`, or a function, "
-            "`sensitivity(model, evaluate=function)`. Received: "
-            f"{'neither' if x is None else 'both'}."
-        )
-    if evaluate is None and not model.compiled:
-        raise ValueError(
-            f"Model '{model.name}' must be compiled with the metrics that "
-            "count. Call `model.compile(loss=..., metrics=[...])`, or pass "
-            "`evaluate`."
-        )
 
 
 def _find(model, kind, criterion, layers, ignored_layers):
@@ -235,45 +218,3 @@ def _rows(targets, fractions, metric, measured):
                 reached=target.count(fraction) / target.size,
                 value=measured[target.name, fraction][metric],
             )
-
-
-def _checked_metric(metric, baseline):
-    """The name of the metric to look at, which is there and a number."""
-    if metric is None:
-        others = [name for name in baseline if name != "loss"]
-        if len(others) > 1:
-            raise ValueError(
-                "Name the metric that counts. Expected `metric` to be one of "
-                f"{', '.join(baseline)}."
-            )
-        metric = (others or ["loss"])[0]
-    if metric not in baseline:
-        raise ValueError(
-            f"`metric` must be one of {', '.join(baseline)}. Received: "
-            f"metric={metric!r}."
-        )
-    if not math.isfinite(baseline[metric]):
-        raise ValueError(
-            f"Metric '{metric}' must be a finite number for the model as it "
-            f"is. Received: {baseline[metric]}."
-        )
-    return metric
-
-
-def _better_direction(mode, metric):
-    if mode != "auto":
-        return mode
-    smaller = re.search(_SMALLER_IS_BETTER, metric.lower())
-    larger = re.search(_LARGER_IS_BETTER, metric.lower())
-    if bool(smaller) == bool(larger):
-        raise ValueError(
-            f"Whether a larger '{metric}' is better cannot be told from its "
-            "name. Pass `mode='max'` if it is, else `mode='min'`."
-        )
-    return "min" if smaller else "max"
-
-
-def _name_of(criterion):
-    if isinstance(criterion, str):
-        return criterion
-    return getattr(criterion, "__name__", type(criterion).__name__)

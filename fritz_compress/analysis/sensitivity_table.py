@@ -159,7 +159,8 @@ class SensitivityTable:
         """The table of which `to_csv` made the text.
 
         Raises:
-            ValueError: if the text has another header, or no rows.
+            ValueError: if the text has another header, no rows, or no number
+            where there should be one.
         """
         header, *records = [*csv.reader(io.StringIO(text))] or [[]]
         lengths = {len(record) for record in records}
@@ -169,23 +170,27 @@ class SensitivityTable:
                 f"columns {', '.join(_HEADER)}, and at least one row. "
                 f"Received: {text[:200]!r}."
             )
-        model, kind, criterion, metric, mode, baseline = records[0][:6]
         rows, tied = [], {}
-        for *_, others, layer, fraction, reached, value in records:
-            numbers = map(float, (fraction, reached, value))
+        for number, record in enumerate(records, start=2):
+            *_, others, layer, fraction, reached, value = record
+            try:
+                baseline, *numbers = map(
+                    float, (record[5], fraction, reached, value)
+                )
+            except ValueError as error:
+                raise ValueError(
+                    f"Line {number} of the text is damaged: {error}. Received: "
+                    f"{','.join(record)}."
+                ) from None
             rows.append(SensitivityRow(layer, *numbers))
             tied[layer] = tuple(others.split())
-        return cls(
-            *(model, kind, criterion, metric, mode, float(baseline)),
-            rows=tuple(rows),
-            tied=tied,
-        )
+        return cls(*records[0][:5], baseline, rows=tuple(rows), tied=tied)
 
     def __str__(self) -> str:
         head = (
             f"'{self.model}' with a fraction of the {self.kind} of one layer "
-            f"zeroed ({self.criterion}): {self.metric}, "
-            f"{self.baseline:.4g} with none"
+            f"zeroed ({self.criterion})\n{self.metric}: {self.baseline:.4g} "
+            "with none"
         )
         lines = [("layer", *(f"{f:g}" for f in self.fractions))]
         for layer in self.layers:

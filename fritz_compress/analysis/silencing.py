@@ -8,13 +8,16 @@ import keras
 import numpy as np
 
 from fritz_compress.analysis.probe import Zeros, pack
+from fritz_compress.checks import check_built
 from fritz_compress.graph import model_inside
 from fritz_compress.surgery import ChannelGroup, channel_groups, criteria
 from fritz_compress.surgery.names import (
     find_layer,
     layers_inside,
+    listed_reasons,
     name_layers,
 )
+from fritz_compress.surgery.pruning import checked_scores
 from fritz_compress.surgery.rounding import kept_channels
 
 # What has several axes at times and yet is no kernel: slopes of PReLU, biases
@@ -168,7 +171,7 @@ def find_filters(
             seen |= members
             groups.append(group)
     _check_found(model, layers, seen, dict(skipped))
-    scores = criterion.scores(model, groups)
+    scores = checked_scores(criterion, model, groups)
     return [
         Filters(name, tied, group.channels, group, positions, group_scores)
         for group, group_scores, (name, tied) in zip(
@@ -202,12 +205,6 @@ def _kernels(layer):
 
 def _choice(model, layers, ignored_layers):
     """The layers asked for (`None` for all) and those to leave out."""
-    for names in (layers, ignored_layers):
-        if isinstance(names, str):
-            raise ValueError(
-                "`layers` and `ignored_layers` must be lists of layer names. "
-                f"Received: the string '{names}'. Pass ['{names}']."
-            )
     chosen, ignored = (
         layers_inside(find_layer(model, name) for name in names or ())
         for names in (layers, ignored_layers)
@@ -227,9 +224,10 @@ def _check_found(model, layers, seen, reasons):
                 "`layers=None` for all that have."
             )
     if not seen:
-        listed = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        check_built(model)
         raise ValueError(
-            f"Model '{model.name}' has nothing that can be zeroed. {listed}"
+            f"Model '{model.name}' has nothing that can be zeroed."
+            f"{listed_reasons(reasons.items())}"
         )
 
 

@@ -53,13 +53,18 @@ def opened(
             other settings is left alone.
 
     Raises:
-        ValueError: if the file is no sweep, or one with other settings; or if
-            its folder does not exist.
+        ValueError: if the file is no sweep, is damaged, or one with other
+            settings; if it is a folder, or its folder does not exist.
     """
     if path is None:
         yield Sweep({}, None)
         return
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"`resume_file` must be a file. Received: the folder '{path}'. "
+            f"Pass a file in it, such as '{path / 'sensitivity.jsonl'}'."
+        )
     if not path.parent.is_dir():
         raise ValueError(
             f"The folder of `resume_file` '{path}' does not exist. Create "
@@ -87,9 +92,7 @@ def _read(path, lines, settings):
     if not lines:
         return {}
     try:
-        header, *points = map(json.loads, lines)
-        found = header["settings"]
-        measured = {(p["layer"], p["fraction"]): p["metrics"] for p in points}
+        found = dict(json.loads(lines[0])["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise _not_a_sweep(path) from error
     other = [k for k in settings if found.get(k) != settings[k]]
@@ -99,7 +102,27 @@ def _read(path, lines, settings):
             f"{' and '.join(other)}. Name another file, or remove this one to "
             "start again."
         )
-    return measured
+    return dict(
+        _measurement(path, number, line)
+        for number, line in enumerate(lines[1:], start=2)
+    )
+
+
+def _measurement(path, number, line):
+    """The key and the metrics of one line."""
+    try:
+        point = json.loads(line)
+        layer, fraction = point["layer"], float(point["fraction"])
+        metrics = {str(k): float(v) for k, v in point["metrics"].items()}
+        if not isinstance(layer, str | None):
+            raise TypeError(f"{layer} is no name of a layer")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"Line {number} of `resume_file` '{path}' is damaged. Received: "
+            f"'{line[:60].decode(errors='replace')}'. Remove the line: what it "
+            "held is measured again."
+        ) from error
+    return (layer, fraction), metrics
 
 
 def _write(file, record):

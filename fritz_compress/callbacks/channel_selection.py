@@ -9,6 +9,7 @@ from fritz_compress.surgery import ChannelGroup, channel_groups
 from fritz_compress.surgery.names import (
     find_layer,
     layers_inside,
+    listed_reasons,
     name_layers,
 )
 
@@ -18,20 +19,6 @@ def network_of(model: keras.Model) -> keras.Model:
     if isinstance(model, keras.distillation.Distiller):
         return model.student
     return model
-
-
-def check_ignored_layers(ignored_layers: Sequence[str]) -> tuple[str, ...]:
-    """`ignored_layers` as a tuple.
-
-    Raises:
-        ValueError: for a string, which is a sequence of letters.
-    """
-    if isinstance(ignored_layers, str):
-        raise ValueError(
-            "`ignored_layers` must be a list of layer names. Received: "
-            f"the string '{ignored_layers}'. Pass ['{ignored_layers}']."
-        )
-    return tuple(ignored_layers)
 
 
 def select_groups(
@@ -67,8 +54,8 @@ def select_groups(
             skipped.append((", ".join(group.producers), reason))
     if not groups:
         raise ValueError(
-            f"Model '{model.name}' has no filters that can be pruned. "
-            + "; ".join(f"{name}: {why}" for name, why in skipped)
+            f"Model '{model.name}' has no filters that can be pruned."
+            f"{listed_reasons(skipped)}"
         )
     return groups, tuple(skipped)
 

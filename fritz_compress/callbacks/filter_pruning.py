@@ -3,7 +3,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fritz_compress.callbacks.channel_selection import (
-    check_ignored_layers,
     masks_of,
     select_groups,
     zeroed_fraction,
@@ -12,8 +11,10 @@ from fritz_compress.callbacks.scheduled_pruning import (
     ScheduledPruning,
     schedule_from,
 )
+from fritz_compress.checks import check_count, check_names
 from fritz_compress.ops.schedules import Schedule
 from fritz_compress.surgery import ChannelGroup, criteria
+from fritz_compress.surgery.pruning import checked_scores
 from fritz_compress.surgery.rounding import kept_channels
 
 
@@ -69,6 +70,7 @@ class FilterPruning(ScheduledPruning):
         those of the groups that are pruned, at the end of each epoch.
 
     Raises:
+        TypeError: on construction for a value of the wrong type.
         ValueError: on construction for a value out of range; on train begin
             for an unknown name in `ignored_layers`, or if no group can be
             pruned; whenever filters are chosen, if a weight is NaN.
@@ -113,18 +115,14 @@ class FilterPruning(ScheduledPruning):
         super().__init__(
             schedule_from(
                 final_fraction if schedule is None else schedule,
+                "final_fraction" if schedule is None else "schedule",
                 begin_step=begin_step,
                 end_step=end_step,
                 frequency=frequency,
             )
         )
-        if round_to < 1:
-            raise ValueError(
-                "`round_to` must be at least 1. Received: "
-                f"round_to={round_to}."
-            )
-        self.round_to = round_to
-        self.ignored_layers = check_ignored_layers(ignored_layers)
+        self.round_to = check_count("round_to", round_to)
+        self.ignored_layers = check_names("ignored_layers", ignored_layers)
         self.criterion = criteria.get(criterion)
 
     def _select(self, network):
@@ -143,7 +141,7 @@ class FilterPruning(ScheduledPruning):
             return False
         # What momentum has revived must not count.
         self._masks.apply()
-        scores = self.criterion.scores(self._network, self._groups)
+        scores = checked_scores(self.criterion, self._network, self._groups)
         for index in np.flatnonzero(missing):
             pruned = self._pruned[index]
             ranked = np.where(pruned, -np.inf, scores[index])

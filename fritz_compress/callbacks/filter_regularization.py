@@ -5,12 +5,12 @@ import keras
 from keras import ops
 
 from fritz_compress.callbacks.channel_selection import (
-    check_ignored_layers,
     network_of,
     select_groups,
     zeroed_fraction,
 )
 from fritz_compress.callbacks.filter_penalty import FilterPenalty
+from fritz_compress.checks import check_count, check_names, is_number
 
 KINDS = ("group_lasso", "normalization_scale")
 # Keras calls the scale of a normalization by one of these.
@@ -66,6 +66,7 @@ class FilterRegularization(keras.callbacks.Callback):
         penalty as defined above.
 
     Raises:
+        TypeError: on construction for a value of the wrong type.
         ValueError: on construction for a value out of range; on train begin
             for an unknown name in `ignored_layers`, or if no group can be
             regularized; at the first batch if a weight is NaN.
@@ -92,24 +93,19 @@ class FilterRegularization(keras.callbacks.Callback):
         begin_step: int = 0,
     ):
         super().__init__()
-        if not 0 <= strength < float("inf"):
+        if not is_number(strength) or not 0 <= strength < float("inf"):
             raise ValueError(
                 "`strength` must be a number that is not negative. Received: "
-                f"strength={strength}."
+                f"strength={strength!r}."
             )
         if kind not in KINDS:
             raise ValueError(
                 f"`kind` must be one of {list(KINDS)}. Received: kind={kind!r}."
             )
-        if begin_step < 0:
-            raise ValueError(
-                "`begin_step` must not be negative. Received: "
-                f"begin_step={begin_step}."
-            )
         self.strength = strength
         self.kind = kind
-        self.ignored_layers = check_ignored_layers(ignored_layers)
-        self.begin_step = begin_step
+        self.ignored_layers = check_names("ignored_layers", ignored_layers)
+        self.begin_step = check_count("begin_step", begin_step, least=0)
         self.skipped: tuple[tuple[str, str], ...] = ()
 
     def on_train_begin(self, logs=None):

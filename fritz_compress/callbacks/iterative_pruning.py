@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from fritz_compress.callbacks.channel_selection import (
-    check_ignored_layers,
     masks_of,
     network_of,
     select_groups,
@@ -16,11 +15,12 @@ from fritz_compress.callbacks.masks import Masks
 from fritz_compress.callbacks.metric_floor import MetricFloor
 from fritz_compress.callbacks.pruning_targets import (
     Target,
-    check_fractions,
     targets_of,
 )
+from fritz_compress.checks import check_count, check_fractions, check_names
 from fritz_compress.ops.sparsity import lowest
 from fritz_compress.surgery import ChannelGroup, criteria
+from fritz_compress.surgery.pruning import checked_scores
 
 _ORDERS = ("forward", "backward", "given")
 
@@ -66,8 +66,10 @@ class IterativePruning(keras.callbacks.Callback):
         fractions: Fraction of the filters to zero in the end, in `[0, 1)`,
             not a percent: one for all groups, or a mapping from layer names
             to the fraction of the layer's groups, as `suggest` of
-            `analysis.sensitivity` returns it. Other layers stay whole.
-        floor: Value of the metric that has to be reached.
+            `analysis.sensitivity` returns it. Other layers stay whole, as
+            those of fraction 0 do.
+        floor: Value of the metric that has to be reached: of an accuracy a
+            fraction, such as 0.9, not a percent.
         monitor: Name of the metric in the logs. Defaults to the accuracy on
             `validation_data`.
         mode: `"max"` if the metric shall be at least `floor`, `"min"` if at
@@ -94,11 +96,12 @@ class IterativePruning(keras.callbacks.Callback):
         those of the groups that are pruned, at the end of each epoch.
 
     Raises:
-        ValueError: on construction for a value out of range; on train begin
-            for unknown names, for layers in `fractions` that cannot be pruned
-            or are tied and have different fractions; at the end of an epoch
-            if the metric is not in the logs; whenever filters are chosen, if
-            a weight is NaN.
+        TypeError: on construction for a value of the wrong type.
+        ValueError: on construction for a value out of range, or if all
+            fractions are 0; on train begin for unknown names, for layers in
+            `fractions` that cannot be pruned or are tied and have different
+            fractions; at the end of an epoch if the metric is not in the
+            logs; whenever filters are chosen, if a weight is NaN.
 
     Warns: at the end of training if fractions are not reached.
 
@@ -127,24 +130,18 @@ class IterativePruning(keras.callbacks.Callback):
         stop_when_finished: bool = False,
     ):
         super().__init__()
-        if round_to < 1 or epochs_per_step < 1:
-            raise ValueError(
-                "`round_to` and `epochs_per_step` must be at least 1. "
-                f"Received: round_to={round_to}, "
-                f"epochs_per_step={epochs_per_step}."
-            )
         if order not in _ORDERS:
             raise ValueError(
                 f"`order` must be one of {list(_ORDERS)}. Received: "
                 f"order={order!r}."
             )
-        self.fractions = check_fractions(fractions)
+        self.fractions = check_fractions("fractions", fractions)
         self._floor = MetricFloor(monitor, floor, mode)
-        self.round_to = round_to
-        self.epochs_per_step = epochs_per_step
+        self.round_to = check_count("round_to", round_to)
+        self.epochs_per_step = check_count("epochs_per_step", epochs_per_step)
         self.criterion = criteria.get(criterion)
         self.order = order
-        self.ignored_layers = check_ignored_layers(ignored_layers)
+        self.ignored_layers = check_names("ignored_layers", ignored_layers)
         self.stop_when_finished = stop_when_finished
         self.skipped: tuple[tuple[str, str], ...] = ()
         self.history: list[PruningStep] = []
@@ -219,7 +216,7 @@ class IterativePruning(keras.callbacks.Callback):
         )
 
     def _zero(self, network: keras.Model, target: Target) -> None:
-        (scores,) = self.criterion.scores(network, [target.group])
+        (scores,) = checked_scores(self.criterion, network, [target.group])
         ranked = np.where(target.zeroed, -np.inf, scores)
         target.zeroed = lowest(ranked, len(ranked) - target.next_kept)
         self._masks.update(self._pairs())

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from fritz_compress.checks import check_built
 from fritz_compress.graph import (
     flatten_layers,
     model_inside,
@@ -15,6 +16,7 @@ from fritz_compress.graph import (
 from fritz_compress.surgery.names import (
     find_layer,
     layers_inside,
+    listed_reasons,
     name_layers,
 )
 
@@ -79,7 +81,8 @@ def find_kernels(
         and the reason. Weights of one axis, as biases, are not listed.
 
     Raises:
-        ValueError: for an unknown name, or if no kernel is left.
+        ValueError: for an unknown name, a model that is not built, or if no
+            kernel is left.
     """
     ignored = layers_inside(find_layer(model, name) for name in ignored_layers)
     kernels, skipped, seen = [], [], set()
@@ -100,9 +103,10 @@ def find_kernels(
             else:
                 skipped.append((name, reason))
     if not kernels:
+        check_built(model)
         raise ValueError(
-            f"Model '{model.name}' has no weights that can be pruned. "
-            + "; ".join(f"{name}: {why}" for name, why in skipped)
+            f"Model '{model.name}' has no weights that can be pruned."
+            f"{listed_reasons(skipped)}"
         )
     return kernels, tuple(skipped)
 

@@ -9,11 +9,11 @@ from keras import ops
 
 from fritz_compress.callbacks import snapshot
 from fritz_compress.callbacks.channel_selection import (
-    check_ignored_layers,
     network_of,
 )
 from fritz_compress.callbacks.kernels import find_kernels, measured_sparsity
 from fritz_compress.callbacks.masks import Masks
+from fritz_compress.checks import check_count, check_fraction, check_names
 from fritz_compress.ops.sparsity import lowest_of_all
 
 SCOPES = ("global", "layer")
@@ -71,6 +71,7 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
         in the kernels, and `round`, the rewindings done.
 
     Raises:
+        TypeError: on construction for a value of the wrong type.
         ValueError: on construction for a value out of range; on train begin
             for an unknown name in `ignored_layers`, a model without kernels,
             or a `rewind_step` beyond the first round; when a fit is resumed
@@ -101,30 +102,21 @@ class LotteryTicketRewinding(keras.callbacks.Callback):
         ignored_layers: Sequence[str] = (),
     ):
         super().__init__()
-        if rounds < 1 or epochs_per_round < 1 or rewind_step < 0:
-            raise ValueError(
-                "`rounds` and `epochs_per_round` must be at least 1, and "
-                f"`rewind_step` not negative. Received: rounds={rounds}, "
-                f"epochs_per_round={epochs_per_round}, "
-                f"rewind_step={rewind_step}."
-            )
-        if not 0 < fraction_per_round < 1:
-            raise ValueError(
-                "`fraction_per_round` must be a fraction in (0, 1), not a "
-                f"percent. Received: fraction_per_round={fraction_per_round}."
-            )
+        check_fraction("fraction_per_round", fraction_per_round, "(0, 1)")
         if scope not in SCOPES:
             raise ValueError(
                 f"`scope` must be one of {list(SCOPES)}. Received: "
                 f"scope={scope!r}."
             )
-        self.rounds = rounds
-        self.epochs_per_round = epochs_per_round
+        self.rounds = check_count("rounds", rounds)
+        self.epochs_per_round = check_count(
+            "epochs_per_round", epochs_per_round
+        )
         self.fraction_per_round = fraction_per_round
-        self.rewind_step = rewind_step
+        self.rewind_step = check_count("rewind_step", rewind_step, least=0)
         self.scope = scope
         self.checkpoint_file = _check_file(checkpoint_file)
-        self.ignored_layers = check_ignored_layers(ignored_layers)
+        self.ignored_layers = check_names("ignored_layers", ignored_layers)
         self.skipped: tuple[tuple[str, str], ...] = ()
 
     def on_train_begin(self, logs=None):

@@ -3,12 +3,12 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from fritz_compress.callbacks.channel_selection import check_ignored_layers
 from fritz_compress.callbacks.kernels import find_kernels, measured_sparsity
 from fritz_compress.callbacks.scheduled_pruning import (
     ScheduledPruning,
     schedule_from,
 )
+from fritz_compress.checks import check_names, is_whole
 from fritz_compress.ops.schedules import ConstantSparsity, Schedule
 from fritz_compress.ops.sparsity import (
     expand_blocks,
@@ -76,7 +76,8 @@ class MagnitudePruning(ScheduledPruning):
         the end of each epoch.
 
     Raises:
-        TypeError: on construction for what is no schedule.
+        TypeError: on construction for what is no schedule, or a value of the
+            wrong type.
         ValueError: on construction for a value out of range; on train begin
             for an unknown name in `ignored_layers`, or if nothing can be
             pruned; whenever weights are chosen, if one is NaN.
@@ -109,6 +110,7 @@ class MagnitudePruning(ScheduledPruning):
         super().__init__(
             schedule_from(
                 pruning_schedule,
+                "pruning_schedule",
                 begin_step=begin_step,
                 end_step=end_step,
                 frequency=frequency,
@@ -124,7 +126,7 @@ class MagnitudePruning(ScheduledPruning):
             self.sparsity_m_by_n = _checked_pattern(
                 sparsity_m_by_n, self.block_size, scope
             )
-        self.ignored_layers = check_ignored_layers(ignored_layers)
+        self.ignored_layers = check_names("ignored_layers", ignored_layers)
 
     def _select(self, network):
         self._kernels, self.skipped = find_kernels(
@@ -209,12 +211,12 @@ def _check_one_of(name, value, allowed):
 
 def _checked_pair(name, pair):
     whole = isinstance(pair, (tuple, list)) and len(pair) == 2
-    if not whole or not all(isinstance(n, int) and n >= 1 for n in pair):
+    if not whole or not all(is_whole(n) and n >= 1 for n in pair):
         raise ValueError(
             f"`{name}` must be two whole numbers, at least 1. Received: "
             f"{name}={pair!r}."
         )
-    return tuple(pair)
+    return tuple(map(int, pair))
 
 
 def _checked_pattern(pattern, block_size, scope):

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Parts of the names of metrics, for `mode="auto"`.
-_LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "psnr")
+from fritz_compress.checks import described, is_number
+
+# Parts of the names of metrics, for `mode="auto"`; first those of which 1 is
+# the best there is.
+_UP_TO_ONE = ("acc", "auc", "precision", "recall", "iou", "f1")
+_LARGER_IS_BETTER = (*_UP_TO_ONE, "psnr")
 _SMALLER_IS_BETTER = ("loss", "error", "mae", "mse", "entropy")
 _MODES = ("auto", "max", "min")
 
@@ -23,8 +27,8 @@ class MetricFloor:
         best: The best value that was read, `None` before the first.
 
     Raises:
-        ValueError: for an unknown mode, a floor that is NaN, or a name that
-            does not tell.
+        ValueError: for an unknown mode, a floor that is no number or that the
+            metric cannot reach, or a name that does not tell.
     """
 
     def __init__(self, monitor: str, floor: float, mode: str = "auto"):
@@ -33,14 +37,16 @@ class MetricFloor:
                 f"`mode` must be one of {list(_MODES)}. Received: "
                 f"mode={mode!r}."
             )
-        if np.isnan(floor):
+        if not is_number(floor) or np.isnan(floor):
             raise ValueError(
-                f"`floor` must be a value of '{monitor}'. Received: "
-                f"floor={floor}."
+                f"`floor` must be a value of '{monitor}', a number. "
+                f"Received: floor={described(floor)}."
             )
         self.monitor = monitor
         self.floor = floor
         self.larger_is_better = _larger_is_better(monitor, mode)
+        if self.larger_is_better:
+            _check_no_percent(monitor, floor)
         self.best: float | None = None
 
     def read(self, logs: Mapping[str, float]) -> float:
@@ -67,6 +73,17 @@ class MetricFloor:
 
     def _is_better(self, metric, other):
         return metric > other if self.larger_is_better else metric < other
+
+
+def _check_no_percent(monitor, floor):
+    name = monitor.lower()
+    own_unit = "percent" in name or "pct" in name
+    if floor > 1 and not own_unit and any(p in name for p in _UP_TO_ONE):
+        hint = f", such as {floor / 100:g}" if floor <= 100 else ""
+        raise ValueError(
+            f"`floor` must be a value that '{monitor}' can reach, 1 at most. "
+            f"Received: floor={floor}. Pass a fraction, not a percent{hint}."
+        )
 
 
 def _larger_is_better(monitor, mode):

@@ -54,26 +54,6 @@ class Target:
         return max(fewer, self.final)
 
 
-def check_fractions(
-    fractions: float | Mapping[str, float],
-) -> float | dict[str, float]:
-    """The fractions, a mapping copied.
-
-    Raises:
-        ValueError: if one is not in `[0, 1)`, or there is none.
-    """
-    if isinstance(fractions, Mapping):
-        if not fractions:
-            raise ValueError(
-                "`fractions` must name at least one layer. Received: {}."
-            )
-        for name, fraction in fractions.items():
-            _check_fraction(fraction, f" for layer '{name}'")
-        return dict(fractions)
-    _check_fraction(fractions, "")
-    return fractions
-
-
 def targets_of(
     network: keras.Model,
     groups: Sequence[ChannelGroup],
@@ -149,11 +129,3 @@ def _cannot_be_pruned(network, name, skipped):
         f"Layer '{name}' in `fractions` cannot be pruned: {why}. Leave it out, "
         "or give it the fraction 0."
     )
-
-
-def _check_fraction(fraction, whose):
-    if not 0 <= fraction < 1:
-        raise ValueError(
-            "`fractions` must be fractions in [0, 1), not percents. Received: "
-            f"{fraction}{whose}."
-        )

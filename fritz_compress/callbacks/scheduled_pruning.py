@@ -1,8 +1,7 @@
 """What pruning callbacks share: when to prune, and holding zeros at zero."""
 
-import numbers
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ from keras import ops
 
 from fritz_compress.callbacks.channel_selection import network_of
 from fritz_compress.callbacks.masks import Masks
+from fritz_compress.checks import check_fraction, described, is_number
 from fritz_compress.ops.schedules import (
     CubicRise,
     Schedule,
@@ -22,11 +22,14 @@ from fritz_compress.ops.schedules import (
 STEPS = {"begin_step": 0, "end_step": 1000, "frequency": 100}
 
 
-def schedule_from(schedule: float | Schedule, **steps: int) -> Schedule:
+def schedule_from(
+    schedule: float | Schedule, name: str, **steps: int
+) -> Schedule:
     """A schedule: the one given, or for a number a rise to that fraction.
 
     Args:
         schedule: An object or function as in `ops.schedules`, or a number.
+        name: What the argument is called that the user gave it by.
         **steps: `begin_step`, `end_step` and `frequency`, for a number only.
 
     Raises:
@@ -34,12 +37,14 @@ def schedule_from(schedule: float | Schedule, **steps: int) -> Schedule:
         ValueError: for a number or steps out of range, and for steps beside
             a schedule, which has its own.
     """
-    if isinstance(schedule, numbers.Real):
+    if is_number(schedule):
+        check_fraction(name, schedule)
         return CubicRise(schedule, **steps)
     if not callable(schedule):
         raise TypeError(
-            "A schedule must be a number or be called with a step, as "
-            f"`PolynomialDecay` is. Received: {schedule!r}."
+            f"`{name}` must be a number or be called with a step, as "
+            f"`PolynomialDecay` is. Received: {described(schedule)}."
+            f"{_hint(schedule)}"
         )
     if steps != STEPS:
         given = ", ".join(f"{k}={v}" for k, v in steps.items())
@@ -224,3 +229,12 @@ class ScheduledPruning(keras.callbacks.Callback):
             f"training ended after {step} optimizer steps{until}. Train "
             "longer, or lower `end_step`."
         )
+
+
+def _hint(schedule):
+    if isinstance(schedule, Mapping) or hasattr(schedule, "suggest"):
+        return (
+            " Fractions by layer, such as `table.suggest(max_loss=0.01)`, are "
+            "for `IterativePruning` and `prune_filters`."
+        )
+    return ""

@@ -3,8 +3,10 @@
 import contextlib
 import pathlib
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import rich.box
 import rich.console
 import rich.progress
@@ -27,10 +29,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
-    """Prints a table, all columns but the first to the right."""
+    """Prints a title and a table, all columns but the first to the right."""
+    # Not as the title of the table, which breaks it at the table's width.
+    console.print(title, highlight=False, soft_wrap=True)
     grid = rich.table.Table(
-        title=title,
-        title_justify="left",
         box=rich.box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
@@ -55,8 +57,22 @@ def progress_bar() -> Iterator[rich.progress.Progress]:
         rich.progress.TimeRemainingColumn(),
         rich.progress.TextColumn("{task.fields[detail]}"),
     )
-    with rich.progress.Progress(*columns, console=console) as progress:
+    progress = rich.progress.Progress(*columns, console=console)
+    progress.start()
+    vain = False
+    try:
         yield progress
+    except Exception:
+        vain = not any(task.completed for task in progress.tasks)
+        raise
+    finally:
+        if vain:
+            # Before anything was done, an error comes without a bar. (And
+            # without the empty line that `progress.stop` prints.)
+            progress.live.transient = True
+            progress.live.stop()
+        else:
+            progress.stop()
 
 
 def tracked(description: str, items: Sequence) -> Iterator:
@@ -92,3 +108,38 @@ def picture_files(path: pathlib.Path) -> list[pathlib.Path]:
             f"{', '.join(SUFFIXES)}."
         )
     return files
+
+
+def read_arrays(
+    path: pathlib.Path, names: Sequence[str]
+) -> tuple[np.ndarray, ...]:
+    """The arrays of these names in an .npz file.
+
+    Raises:
+        ValueError: if there is no such file, or one without them.
+    """
+    if not path.is_file():
+        raise ValueError(f"No data at '{path}'.")
+    *others, last = names
+    arrays = f"{', '.join(others)} and {last}"
+    expected = f"Expected an .npz file with arrays {arrays}"
+    save = f"numpy.savez('data.npz', {', '.join(f'{n}={n}' for n in names)})"
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{expected}. Received '{path}', which is none. Write one with "
+            f"{save}."
+        )
+    with np.load(path) as file:
+        missing = [name for name in names if name not in file]
+        if missing:
+            raise ValueError(
+                f"{expected}. Received '{path}' without {', '.join(missing)}, "
+                f"with {', '.join(file) or 'none'}. Write it with {save}."
+            )
+        try:
+            return tuple(file[name] for name in names)
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"Arrays of '{path}' must be of numbers, to be read. Received: "
+                f"{error}."
+            ) from error

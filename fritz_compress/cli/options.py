@@ -1,5 +1,6 @@
 """Arguments and options that several commands take."""
 
+import difflib
 import pathlib
 from typing import Annotated
 
@@ -44,3 +45,23 @@ Backup = Annotated[
     typer.Option(help="Folder to resume from after a kill."),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of weights and crops.")]
+CRITERIA = ("l1", "l2", "fpgm", "bn_scale", "lamp", "random")
+Criterion = Annotated[
+    str, typer.Option(help=f"Ranks filters: {', '.join(CRITERIA)}.")
+]
+
+
+def check_criterion(name: str) -> None:
+    """Whether a command can rank filters by this.
+
+    Raises:
+        ValueError: for another name, with the nearest.
+    """
+    if name not in CRITERIA:
+        meant = difflib.get_close_matches(name, CRITERIA, n=1, cutoff=0.3)
+        hint = f" Did you mean {meant[0]}?" if meant else ""
+        raise ValueError(
+            f"--criterion must be one of {', '.join(CRITERIA)}. Received: "
+            f"'{name}'.{hint} Criteria that need data, and your own, are for "
+            "`fritz_compress.prune_filters` in Python."
+        )

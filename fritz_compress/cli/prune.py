@@ -38,9 +38,7 @@ def command(
     lower_is_better: Annotated[
         bool, typer.Option(help="The floor is a ceiling, as for a loss.")
     ] = False,
-    criterion: Annotated[
-        str, typer.Option(help="Ranks filters: l1, l2, fpgm, bn_scale, lamp.")
-    ] = "l1",
+    criterion: options.Criterion = "l1",
     round_to: Annotated[
         int, typer.Option(help="Filters left are a multiple of this.")
     ] = 4,
@@ -76,14 +74,15 @@ def command(
     """Remove filters layer by layer, and retrain, above a floor."""
     from fritz_compress import training
     from fritz_compress.cli import fitting
-    from fritz_compress.cli.console import console
+    from fritz_compress.cli.console import console, read_arrays
     from fritz_compress.files import whole_file
 
     # Every step compiles another network, of which TensorFlow warns.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     fitting.check_output(output)
+    options.check_criterion(criterion)
     fractions = _fractions(layer) if layer else fraction
-    arrays = _arrays(data)
+    arrays = read_arrays(data, ARRAYS)
     model = _compiled(network, loss, optimizer, metric, learning_rate)
     with _announced(resume) as (on_step, callbacks):
         smaller, report = training.prune_layer_by_layer(
@@ -159,21 +158,6 @@ def _fractions(entries):
                 f"'{entry}'."
             )
     return found
-
-
-def _arrays(path):
-    import numpy as np
-
-    if not path.is_file():
-        raise ValueError(f"No data at '{path}'.")
-    try:
-        with np.load(path) as file:
-            return tuple(file[name] for name in ARRAYS)
-    except Exception as error:
-        raise ValueError(
-            "Expected an .npz file with arrays x_train, y_train, x_val and "
-            f"y_val. Received '{path}': {error}"
-        ) from error
 
 
 def _compiled(network, loss, optimizer, metric, learning_rate):

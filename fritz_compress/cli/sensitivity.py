@@ -16,9 +16,7 @@ def command(
     kind: Annotated[
         str, typer.Option(help="What to zero: filters or weights.")
     ] = "filters",
-    criterion: Annotated[
-        str, typer.Option(help="Ranks filters: l1, l2, fpgm, bn_scale, lamp.")
-    ] = "l1",
+    criterion: options.Criterion = "l1",
     loss: Annotated[
         str | None,
         typer.Option(help="A loss of Keras; default: the file's."),
@@ -49,9 +47,10 @@ def command(
     from fritz_compress.analysis import sensitivity
     from fritz_compress.cli import console
 
+    options.check_criterion(criterion)
     _check_output(csv, (".csv",))
     _check_output(plot, norms.SUFFIXES)
-    x, y = _arrays(data)
+    x, y = console.read_arrays(data, ("x", "y"))
     model = _compiled(network, loss, metric)
     with console.progress_bar() as progress:
         task = progress.add_task("evaluating", total=None, detail="")
@@ -72,12 +71,19 @@ def command(
         progress.update(task, completed=points, total=points)
     _write(table, csv, plot)
     console.console.print(str(table), highlight=False, soft_wrap=True)
-    fractions = table.suggest(max_loss).items()
     console.table(
         f"{table.kind} to zero for a loss of at most {max_loss:g}",
         ("layer", "fraction"),
-        [(layer, f"{fraction:g}") for layer, fraction in fractions],
+        _suggested(table, max_loss),
     )
+
+
+def _suggested(table, max_loss):
+    """Cells: a layer, with those that shrink with it, and its fraction."""
+    for layer, fraction in table.suggest(max_loss).items():
+        tied = ", ".join(table.tied.get(layer, ()))
+        name = f"{layer} (with {tied})" if tied else layer
+        yield name, f"{fraction:g}"
 
 
 def _check_output(output, suffixes):
@@ -87,21 +93,6 @@ def _check_output(output, suffixes):
         check_suffix(output, suffixes)
         if not output.parent.is_dir():
             raise ValueError(f"No folder '{output.parent}' for '{output}'.")
-
-
-def _arrays(path):
-    import numpy as np
-
-    if not path.is_file():
-        raise ValueError(f"No data at '{path}'.")
-    try:
-        with np.load(path) as file:
-            return file["x"], file["y"]
-    except Exception as error:
-        raise ValueError(
-            f"Expected an .npz file with arrays x and y. Received '{path}': "
-            f"{error}"
-        ) from error
 
 
 def _compiled(network, loss, metric):

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from fritz_compress.checks import check_count, check_fraction
+
 # An object or function of the steps done that returns whether to prune now,
 # and the fraction that should then be zero. Numbers or scalar tensors.
 Schedule = Callable[[int], tuple[Any, Any]]
@@ -70,6 +72,8 @@ class CubicRise(_Configured):
         frequency: Optimizer steps from one pruning to the next.
 
     Raises:
+        TypeError: for a fraction that is no number, or steps that are no
+            whole numbers.
         ValueError: for a value out of range.
 
     Example:
@@ -84,13 +88,9 @@ class CubicRise(_Configured):
     frequency: int = 100
 
     def __post_init__(self):
-        _check_fraction("final_fraction", self.final_fraction)
-        if not 0 <= self.begin_step < self.end_step:
-            raise ValueError(
-                "Steps must satisfy 0 <= begin_step < end_step. Received: "
-                f"begin_step={self.begin_step}, end_step={self.end_step}."
-            )
-        _check_frequency(self.frequency)
+        check_fraction("final_fraction", self.final_fraction)
+        _check_order(self.begin_step, self.end_step, "<")
+        check_count("frequency", self.frequency)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         begin, end = self.begin_step, self.end_step
@@ -116,6 +116,8 @@ class ConstantSparsity(_Configured):
         frequency: Optimizer steps from one pruning to the next.
 
     Raises:
+        TypeError: for a fraction that is no number, or steps that are no
+            whole numbers.
         ValueError: for a value out of range.
 
     Example:
@@ -130,15 +132,11 @@ class ConstantSparsity(_Configured):
     frequency: int = 100
 
     def __post_init__(self):
-        _check_fraction("target_sparsity", self.target_sparsity)
+        check_fraction("target_sparsity", self.target_sparsity)
+        check_count("begin_step", self.begin_step, least=0)
         if self.end_step != -1:
-            _check_order(self.begin_step, self.end_step)
-        elif self.begin_step < 0:
-            raise ValueError(
-                "`begin_step` must not be negative. Received: "
-                f"begin_step={self.begin_step}."
-            )
-        _check_frequency(self.frequency)
+            _check_order(self.begin_step, self.end_step, "<=")
+        check_count("frequency", self.frequency)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         return _is_turn(self, step), self.target_sparsity
@@ -168,6 +166,8 @@ class PolynomialDecay(_Configured):
         frequency: Optimizer steps from one pruning to the next.
 
     Raises:
+        TypeError: for a fraction that is no number, or steps that are no
+            whole numbers.
         ValueError: for a value out of range.
 
     Reference: Zhu and Gupta, "To prune, or not to prune",
@@ -187,10 +187,10 @@ class PolynomialDecay(_Configured):
     frequency: int = 100
 
     def __post_init__(self):
-        _check_fraction("initial_sparsity", self.initial_sparsity)
-        _check_fraction("final_sparsity", self.final_sparsity)
-        _check_order(self.begin_step, self.end_step)
-        _check_frequency(self.frequency)
+        check_fraction("initial_sparsity", self.initial_sparsity)
+        check_fraction("final_sparsity", self.final_sparsity)
+        _check_order(self.begin_step, self.end_step, "<=")
+        check_count("frequency", self.frequency)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         # With begin_step == end_step there is one step, the last.
@@ -265,24 +265,11 @@ def _is_turn(schedule, step):
     )
 
 
-def _check_fraction(name, value):
-    if not 0 <= value < 1:
+def _check_order(begin_step, end_step, order):
+    check_count("begin_step", begin_step, least=0)
+    check_count("end_step", end_step, least=0)
+    if begin_step > end_step or (order == "<" and begin_step == end_step):
         raise ValueError(
-            f"`{name}` must be a fraction in [0, 1), not a percent. "
-            f"Received: {name}={value}."
-        )
-
-
-def _check_order(begin_step, end_step):
-    if not 0 <= begin_step <= end_step:
-        raise ValueError(
-            "Steps must satisfy 0 <= begin_step <= end_step. Received: "
+            f"Steps must satisfy 0 <= begin_step {order} end_step. Received: "
             f"begin_step={begin_step}, end_step={end_step}."
-        )
-
-
-def _check_frequency(frequency):
-    if frequency < 1:
-        raise ValueError(
-            f"`frequency` must be at least 1. Received: frequency={frequency}."
         )

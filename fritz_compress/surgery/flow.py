@@ -167,8 +167,7 @@ class Flow:
 
     def finish(self) -> None:
         """Keeps what the model returns, and what nothing would be left of."""
-        for tensor in self.graph.output_tensors:
-            self.freeze(self.values[tensor], "an output of the model")
+        self._freeze_outputs()
         self._freeze_unless_all_calls_agree()
         # Last, when it is known which channels are tied by others.
         for operation, labels, groups in self.balances:
@@ -181,6 +180,19 @@ class Flow:
                     self.labels.freeze(
                         roots[:1], "the only channel of a tensor"
                     )
+
+    def _freeze_outputs(self):
+        """Whatever else keeps them: of all reasons this tells a user most."""
+        # A label of what stays stands for channels of other tensors as well.
+        others = self.labels.roots(list(self._staying.values()))
+        for tensor in self.graph.output_tensors:
+            for strand in self.values[tensor].strands.values():
+                shared = np.isin(self.labels.roots(strand.labels), others)
+                self.labels.freeze(
+                    strand.labels[~shared],
+                    "an output of the model",
+                    overrule=True,
+                )
 
     def _freeze_unless_all_calls_agree(self):
         """An operation that is called more than once has one configuration."""

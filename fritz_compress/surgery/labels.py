@@ -63,10 +63,19 @@ class Labels:
         for left, right in set(zip(low.tolist(), high.tolist())):
             self._join(self._root(left), self._root(right))
 
-    def freeze(self, labels: np.ndarray, reason: str) -> None:
-        """Keeps classes for good; the first reason given to a class stays."""
-        for root in np.unique(self.roots(labels)):
-            self._reasons.setdefault(int(root), reason)
+    def freeze(
+        self, labels: np.ndarray, reason: str, overrule: bool = False
+    ) -> None:
+        """Keeps classes for good.
+
+        Args:
+            labels: Some of each class.
+            reason: The first one that is given to a class stays,
+            overrule: unless this one takes its place.
+        """
+        for root in np.unique(self.roots(labels)).tolist():
+            if overrule or root not in self._reasons:
+                self._reasons[root] = reason
 
     def reason(self, label: int) -> str | None:
         """Why a label's class is frozen, `None` if it is not."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import keras
 
+from fritz_compress.checks import check_name
 from fritz_compress.graph import model_inside
 
 
@@ -33,24 +34,37 @@ def find_layer(model: keras.Model, name: str) -> keras.Operation:
         TypeError: if it is not a string.
         ValueError: if there is none, with the nearest name.
     """
-    if not isinstance(name, str):
-        raise TypeError(
-            "Layers must be given by their name. Received: "
-            f"{type(name).__name__} '{getattr(name, 'name', name)}'. Pass the "
-            "string, such as `layer.name`."
-        )
     by_name = {found: layer for layer, found in name_layers(model).items()}
-    if name in by_name:
+    if check_name(name) in by_name:
         return by_name[name]
-    nearest = difflib.get_close_matches(name, by_name, n=1, cutoff=0.3)
-    paths = [path for path in by_name if path.endswith(f"/{name}")]
-    hint = ""
-    if nearest or paths:
-        hint = f" Did you mean {' or '.join(map(repr, paths or nearest))}?"
+    meant = [path for path in by_name if path.endswith(f"/{name}")]
+    meant = meant or nearest(name, by_name)
+    hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
     raise ValueError(
         f"Model '{model.name}' has no layer of this name. Received: "
         f"'{name}'.{hint}"
     )
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known name that was meant by another one, if one is near.
+
+    A name that was cut off means the shortest that begins with it.
+
+    >>> nearest("con", ["conv_4", "conv"])
+    ['conv']
+    """
+    known = list(known)
+    longer = [other for other in known if name and other.startswith(name)]
+    if longer:
+        return [min(longer, key=len)]
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+
+
+def listed_reasons(reasons: Iterable[tuple[str, str]]) -> str:
+    """Layers with the reason of each, to put behind a sentence."""
+    listed = "; ".join(f"{names}: {why}" for names, why in reasons)
+    return f" {listed}" if listed else ""
 
 
 def layers_inside(

@@ -8,11 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
+from fritz_compress.checks import (
+    check_count,
+    check_fractions,
+    check_names,
+)
 from fritz_compress.surgery import criteria
 from fritz_compress.surgery.choosing import lowest
+from fritz_compress.surgery.criteria.base import name_of
 from fritz_compress.surgery.groups import ChannelGroup, groups_of
 from fritz_compress.surgery.labelling import label_channels
-from fritz_compress.surgery.names import find_layer, layers_inside, name_layers
+from fritz_compress.surgery.names import (
+    find_layer,
+    layers_inside,
+    listed_reasons,
+    name_layers,
+)
 from fritz_compress.surgery.removal import remove_channels
 from fritz_compress.surgery.rounding import kept_channels, whole_channels
 from fritz_compress.surgery.rules import find_rule
@@ -48,8 +59,9 @@ def prune_filters(
         model: A Functional or built Sequential model. It is not changed.
         fraction: Fraction of the channels to remove, in `[0, 1)`, not a
             percent; or one for each layer by name, and nothing else shrinks
-            but what is tied to these. A layer with several kinds of channels
-            may have a fraction for each, as `{"attention:heads": 0.25}`.
+            but what is tied to these. A layer of fraction 0 stays whole. A
+            layer with several kinds of channels may have a fraction for each,
+            as `{"attention:heads": 0.25}`.
         criterion: What makes a filter matter: `"l1"`, `"l2"`, `"bn_scale"`,
             `"fpgm"`, `"lamp"`, `"random"`, an object of
             `surgery.criteria` such as `Taylor(x, y)`, or a function from a
@@ -71,12 +83,12 @@ def prune_filters(
         `remove_filters` for what is carried over.
 
     Raises:
-        TypeError: for a layer that is not given by its name, or a criterion
-            of the wrong type.
-        ValueError: for a value out of range, an unknown name (with the
-            nearest), a named layer whose channels must stay, NaN among the
-            weights, a model without a graph, or if nothing would be removed,
-            with the reasons.
+        TypeError: for an argument of the wrong type, such as a layer that is
+            not given by its name.
+        ValueError: for a value out of range, fractions that are all 0, an
+            unknown name (with the nearest), a named layer whose channels must
+            stay, NaN among the weights, a model without a graph, or if
+            nothing would be removed, with the reasons.
 
     References: Li et al., "Pruning Filters for Efficient ConvNets",
     https://arxiv.org/abs/1608.08710; the criteria name theirs.
@@ -86,7 +98,9 @@ def prune_filters(
     >>> smaller = prune_filters(model, 0.25, "l2", ignored_layers=["stem"])
     >>> print(removal_report(model, smaller))
     """
-    _check_arguments(fraction, scope, round_to, min_filters, ignored_layers)
+    fraction = check_fractions("fraction", fraction)
+    ignored_layers = check_names("ignored_layers", ignored_layers)
+    _check_options(scope, round_to, min_filters)
     criterion = criteria.get(criterion)
     flow = label_channels(model, find_rule, prune_normalized)
     fractions = _fractions(model, groups_of(flow), fraction, ignored_layers)
@@ -101,8 +115,7 @@ def prune_filters(
             for found in scores
         ]
         kept = _kept_over_all(fractions, quotas, comparable)
-    if any(fractions.values()):
-        _check_something_goes(groups, kept, round_to, min_filters)
+    _check_something_goes(groups, kept, round_to, min_filters)
     counts = [group.channels - k for group, k in zip(groups, kept)]
     gone = lowest(flow, groups, scores, counts)
     return remove_channels(flow, gone, optimizer_state)
@@ -125,9 +138,9 @@ def checked_scores(
             if scores.shape == (group.channels,):
                 problem = f"{scores[~np.isfinite(scores)][0]} among them"
             raise ValueError(
-                f"Criterion '{type(criterion).__name__}' must give one finite "
-                f"score to each of the {group.channels} channels of layer "
-                f"'{_name(group)}'. Received: {problem}."
+                f"Criterion '{name_of(criterion)}' must give one "
+                f"finite score to each of the {group.channels} channels of "
+                f"layer '{_name(group)}'. Received: {problem}."
             )
     return found
 
@@ -219,10 +232,8 @@ def _fractions(model, groups, fraction, ignored_layers):
         return _named_fractions(model, reasons, fraction)
     free = [group for group, reason in reasons.items() if reason is None]
     if not free:
-        raise ValueError(
-            f"Model '{model.name}' has nothing to prune. "
-            + "; ".join(f"{_name(g)}: {why}" for g, why in reasons.items())
-        )
+        listed = listed_reasons((_name(g), why) for g, why in reasons.items())
+        raise ValueError(f"Model '{model.name}' has nothing to prune.{listed}")
     return dict.fromkeys(free, fraction)
 
 
@@ -238,10 +249,11 @@ def _named_fractions(model, reasons, fractions):
                 f"Layer '{path}' makes no channels, so none can be removed. "
                 "Name the layer that does, such as the convolution before it."
             )
-        if all(own.values()):
+        if fraction and all(own.values()):
             raise ValueError(
-                f"Layer '{path}' cannot be pruned: {'; '.join(own.values())}. "
-                "`channel_groups(model)` lists the layers that can shrink."
+                f"Layer '{path}' must keep its channels: "
+                f"{'; '.join(own.values())}. `channel_groups(model)` lists the "
+                "layers that can shrink."
             )
         for group in (group for group, why in own.items() if why is None):
             if found.setdefault(group, fraction) != fraction:
@@ -250,12 +262,13 @@ def _named_fractions(model, reasons, fractions):
                     "they need one fraction. Received: "
                     f"{found[group]} and {fraction}."
                 )
-    return found
+    # A layer of fraction 0 stays whole, and competes with no other.
+    return {group: fraction for group, fraction in found.items() if fraction}
 
 
 def _reason_to_stay(group, ignored):
     if group.frozen:
-        return f"it must stay because of {group.frozen}"
+        return group.frozen
     members = (*group.producers, *group.makers, *group.followers)
     named = ignored.intersection(members)
     return f"'{min(named)}' is in ignored_layers" if named else None
@@ -272,29 +285,13 @@ def _check_something_goes(groups, kept, round_to, min_filters):
     )
 
 
-def _check_arguments(fraction, scope, round_to, min_filters, ignored_layers):
-    fractions = fraction if isinstance(fraction, Mapping) else {"": fraction}
-    for name, value in fractions.items():
-        if not 0 <= value < 1:
-            of = f" of layer '{name}'" if name else ""
-            raise ValueError(
-                f"`fraction`{of} must be in [0, 1), not a percent. Received: "
-                f"fraction={value}."
-            )
+def _check_options(scope, round_to, min_filters):
     if scope not in ("layer", "global"):
         raise ValueError(
             f"`scope` must be 'layer' or 'global'. Received: scope={scope!r}."
         )
-    if round_to < 1 or min_filters < 1:
-        raise ValueError(
-            "`round_to` and `min_filters` must be at least 1. Received: "
-            f"round_to={round_to}, min_filters={min_filters}."
-        )
-    if isinstance(ignored_layers, str):
-        raise ValueError(
-            "`ignored_layers` must be a list of layer names. Received: the "
-            f"string '{ignored_layers}'. Pass ['{ignored_layers}']."
-        )
+    check_count("round_to", round_to)
+    check_count("min_filters", min_filters)
 
 
 def _name(group):

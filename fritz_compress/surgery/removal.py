@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from fritz_compress.checks import check_count, described
 from fritz_compress.surgery.addressing import output_labels
 from fritz_compress.surgery.choosing import emptied, keeping, lowest
 from fritz_compress.surgery.cutting import cutters
@@ -55,7 +56,8 @@ def remove_filters(
         configuration, such as `exclude_from_weight_decay`, starts afresh.)
 
     Raises:
-        TypeError: for a layer that is not given by its name.
+        TypeError: for what is no model or no mapping, or a layer that is not
+            given by its name.
         ValueError: for an unknown layer, an index out of range, a layer whose
             channels must stay (the message says why), if a layer would lose
             all its channels, or if optimizer state is asked for that does not
@@ -68,6 +70,12 @@ def remove_filters(
     >>> smaller = remove_filters(model, {"conv_1": [0, 3], "conv_2": [-1]})
     >>> print(removal_report(model, smaller))
     """
+    if not isinstance(filters, Mapping):
+        raise TypeError(
+            "`filters` must be a mapping from layer names to indices, such as "
+            "{'conv_1': [0, 3]}. "
+            f"Received: {described(filters)}."
+        )
     flow = label_channels(model, find_rule, prune_normalized)
     gone = [_roots(flow, name, indices) for name, indices in filters.items()]
     return remove_channels(flow, gone, optimizer_state)
@@ -94,14 +102,13 @@ def remove_pruned_filters(
     Returns: a model as `remove_filters` does; an equal one if nothing is zero.
 
     Raises:
+        TypeError: for what is no model, or a `round_to` that is no whole
+            number.
         ValueError: if `round_to` is below 1, the model has no graph, or a
             weight of a group that may shrink is NaN; and as `remove_filters`
             does for optimizer state.
     """
-    if round_to < 1:
-        raise ValueError(
-            f"`round_to` must be at least 1. Received: round_to={round_to}."
-        )
+    round_to = check_count("round_to", round_to)
     flow = label_channels(model, find_rule)
     groups = [group for group in groups_of(flow) if group.keeps_zero]
     scores, counts = [], []
@@ -146,9 +153,12 @@ def _roots(flow, name, indices):
     if indices.size == 0:
         return indices.astype(int)
     if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        hint = ""
+        if indices.dtype == bool:
+            hint = " Pass the indices of a mask: `np.flatnonzero(mask)`."
         raise ValueError(
             f"Filters of layer '{name}' must be a list of integers. Received: "
-            f"{indices.tolist()}."
+            f"{described(indices.tolist())}.{hint}"
         )
     outside = indices[(indices < -len(labels)) | (indices >= len(labels))]
     if outside.size:
@@ -163,8 +173,8 @@ def _roots(flow, name, indices):
         if reason:
             raise ValueError(
                 f"Channel {index} of layer '{name}' cannot be removed. It "
-                f"must stay because of: {reason}. `channel_groups(model)` "
-                "lists the layers that can shrink."
+                f"must stay: {reason}. `channel_groups(model)` lists the "
+                "layers that can shrink."
             )
     return roots
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from fritz_compress.checks import check_model
 from fritz_compress.graph import model_inside
 from fritz_compress.surgery.groups import channel_groups
 from fritz_compress.surgery.names import name_layers
@@ -72,8 +73,11 @@ def removal_report(before: keras.Model, after: keras.Model) -> RemovalReport:
         after: The model that was returned.
 
     Raises:
+        TypeError: for what is no model.
         ValueError: if the models do not have the same layers.
     """
+    check_model(before, "before")
+    check_model(after, "after")
     old, new = _layers(before), _layers(after)
     if old.keys() != new.keys():
         differing = sorted(old.keys() ^ new.keys())

@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 
+from fritz_compress.analysis.silencing import check_weights
+from fritz_compress.checks import check_model
 from fritz_compress.surgery import criteria, remove_filters
+from fritz_compress.surgery.criteria.base import name_of
 from fritz_compress.surgery.groups import groups_of
 from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.pruning import checked_scores
@@ -101,10 +104,12 @@ def prune_layer_by_layer(
         not taken.
 
     Raises:
-        ValueError: for a number out of range, a model that is not compiled or
-            is below the floor already, an unknown metric or layer, a layer
-            whose filters must stay, no filters that can go, or a
-            `backup_dir` of other arguments.
+        TypeError: for an argument of the wrong type.
+        ValueError: for a number out of range, fractions that are all 0, a
+            model that is not compiled, holds NaN or is below the floor
+            already, an unknown metric or layer, a layer whose filters must
+            stay, no filters that can go, or a `backup_dir` of other
+            arguments.
 
     Reference: Li et al., "Pruning Filters for Efficient ConvNets",
     https://arxiv.org/abs/1608.08710, section 3.4, "prune and retrain
@@ -116,6 +121,7 @@ def prune_layer_by_layer(
     ...     model, (images, labels), (more_images, more_labels), floor=0.9)
     >>> print(report)
     """
+    check_model(model)
     settings = RetrainingSettings(
         floor=floor,
         monitor=monitor,
@@ -127,6 +133,7 @@ def prune_layer_by_layer(
         batch_size=batch_size,
         seed=seed,
     )
+    check_weights(model)
     pruning = _Pruning(
         model,
         Retrainer(model, data, validation_data, settings, callbacks),
@@ -251,13 +258,11 @@ class _Pruning:
 
     def _arguments(self, model, criterion):
         """What the steps depend on, for the journal."""
-        if not isinstance(criterion, str):
-            criterion = type(criterion).__name__
         return {
             "model": _digest(model),
             "samples": self.trainer.size,
             "plan": [dataclasses.asdict(ladder) for ladder in self.ladders],
-            "criterion": criterion,
+            "criterion": name_of(criterion),
             **dataclasses.asdict(self._settings),
         }
 

@@ -5,8 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 
+from fritz_compress.checks import (
+    check_count,
+    check_fraction,
+    check_fractions,
+    check_names,
+)
 from fritz_compress.surgery import ChannelGroup, ChannelGroups, channel_groups
-from fritz_compress.surgery.names import find_layer
+from fritz_compress.surgery.names import find_layer, listed_reasons
 from fritz_compress.surgery.pruning import names_inside
 from fritz_compress.surgery.rounding import kept_channels
 
@@ -36,15 +42,19 @@ def plan_ladders(
     Args: as in `training.prune_layer_by_layer`.
 
     Raises:
-        ValueError: for a fraction out of range, an unknown layer, one whose
-            channels must stay, or if there is no step at all.
+        TypeError: for an argument of the wrong type.
+        ValueError: for a fraction out of range, fractions that are all 0, an
+            unknown layer, one whose channels must stay, or if there is no
+            step at all.
     """
-    _check_steps(step_fraction, round_to)
+    check_fraction("step_fraction", step_fraction, "(0, 1]")
+    round_to = check_count("round_to", round_to)
+    fractions = check_fractions("fractions", fractions)
+    ignored_layers = check_names("ignored_layers", ignored_layers)
     groups = channel_groups(model)
-    ignored = _ignored(model, ignored_layers)
+    ignored = names_inside(model, ignored_layers)
     ladders, skipped = [], []
     for group, fraction in _chosen(model, groups, fractions):
-        _check_fraction(fraction)
         rungs = tuple(_rungs(group.channels, fraction, step_fraction, round_to))
         named = ignored.intersection((*group.makers, *group.followers))
         if group.frozen:
@@ -62,8 +72,8 @@ def plan_ladders(
         skipped.append((", ".join(group.producers), reason))
     if not ladders:
         raise ValueError(
-            f"Model '{model.name}' has no filters to remove. "
-            + "; ".join(f"{names}: {why}" for names, why in skipped)
+            f"Model '{model.name}' has no filters to remove."
+            f"{listed_reasons(skipped)}"
         )
     return ladders, tuple(skipped)
 
@@ -96,7 +106,7 @@ def _chosen(model, groups, fractions):
         return
     found: dict[int, tuple[str, float]] = {}
     for name, fraction in fractions.items():
-        for group in _made_by(model, groups, name):
+        for group in _made_by(model, groups, name, fraction):
             first, other = found.setdefault(id(group), (name, fraction))
             if other != fraction:
                 raise ValueError(
@@ -108,45 +118,16 @@ def _chosen(model, groups, fractions):
                 yield group, fraction
 
 
-def _made_by(model, groups, name):
+def _made_by(model, groups, name, fraction):
     """The groups of a layer that may shrink."""
     made = [g for g in groups if name in (*g.producers, *g.makers)]
     if not made:
         find_layer(model, name)
     free = [group for group in made if not group.frozen]
-    if not free:
+    if not free and fraction > 0:
         reason = made[0].note if made else "it makes no channels"
         raise ValueError(
             f"Layer '{name}' cannot lose filters: {reason}. "
             "`surgery.channel_groups(model)` lists the layers that can."
         )
     return free
-
-
-def _check_steps(step_fraction, round_to):
-    if not 0 < step_fraction <= 1:
-        raise ValueError(
-            "`step_fraction` must be a fraction in (0, 1], not a percent. "
-            f"Received: step_fraction={step_fraction}."
-        )
-    if round_to < 1:
-        raise ValueError(
-            f"`round_to` must be at least 1. Received: round_to={round_to}."
-        )
-
-
-def _check_fraction(fraction):
-    if not 0 <= fraction < 1:
-        raise ValueError(
-            "`fractions` must be fractions in [0, 1), not percents. "
-            f"Received: {fraction}."
-        )
-
-
-def _ignored(model, ignored_layers):
-    if isinstance(ignored_layers, str):
-        raise ValueError(
-            "`ignored_layers` must be a list of layer names. Received: "
-            f"the string '{ignored_layers}'. Pass ['{ignored_layers}']."
-        )
-    return names_inside(model, ignored_layers)

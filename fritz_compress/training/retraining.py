@@ -9,6 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import numpy as np
 
+from fritz_compress.checks import (
+    check_count,
+    check_fraction,
+    described,
+    is_number,
+)
 from fritz_compress.surgery.training_state import compile_like
 from fritz_compress.training.backup import EpochBackup
 
@@ -34,19 +40,18 @@ class RetrainingSettings:
             raise ValueError(
                 f"`mode` must be 'max' or 'min'. Received: mode='{self.mode}'."
             )
-        if not 0 < self.sample_fraction <= 1:
+        check_fraction("sample_fraction", self.sample_fraction, "(0, 1]")
+        if not is_number(self.floor) or math.isnan(self.floor):
             raise ValueError(
-                "`sample_fraction` must be a fraction in (0, 1], not a "
-                f"percent. Received: sample_fraction={self.sample_fraction}."
+                "`floor` must be a number. Received: "
+                f"floor={described(self.floor)}."
             )
         lowest = {"final_epochs": 0, "seed": 0}
         counts = ("recovery_epochs", "epochs_per_sample", "batch_size")
         for name, least in {**lowest, **dict.fromkeys(counts, 1)}.items():
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"`{name}` must be at least {least}. Received: "
-                    f"{name}={getattr(self, name)}."
-                )
+            count = check_count(name, getattr(self, name), least)
+            # An int, since the journal holds no numbers of numpy.
+            object.__setattr__(self, name, count)
 
 
 class Retrainer:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 
 import joblib
 import keras
@@ -147,6 +149,23 @@ def test_calls_are_refused_on_another_backend():
     assert workers.call_with_backend(here, "math:hypot", 3, 4) == 5
     with pytest.raises(RuntimeError, match=f"caller, 'numpy'.*on '{here}'"):
         workers.call_with_backend("numpy", "math:hypot", 3, 4)
+
+
+@pytest.mark.slow
+def test_a_new_process_prints_no_greetings():
+    code = (
+        "from fritz_compress.workers import call_with_backend as call\n"
+        f"print(call('{keras.backend.backend()}', 'math:hypot', 3, 4))"
+    )
+    environment = dict(os.environ)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.stdout, run.stderr) == ("5.0\n", "")
 
 
 def test_calls_are_made_as_they_are_needed():

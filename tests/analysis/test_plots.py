@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers import distinct_weights
 from keras import layers
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fritz_compress.analysis import SensitivityRow, SensitivityTable, plots
@@ -121,10 +122,18 @@ def table(count, mode="max"):
 
 
 def test_sensitivity_curves_begin_at_the_baseline():
-    found = curves(table(2).plot())
+    figure = table(2).plot()
+    found = curves(figure)
     np.testing.assert_allclose(
         found["layer_1"], [[0, 40, 80], [0.9, 0.89, 0.1]]
     )
+    np.testing.assert_allclose(found["nothing zeroed"][1], [0.9, 0.9])
+    legend = figure.axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in legend] == [
+        "nothing zeroed",
+        "layer_0",
+        "layer_1",
+    ]
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
@@ -135,6 +144,10 @@ def test_of_many_layers_those_that_lose_most_are_named(mode, tmp_path):
     assert [text.get_text() for text in legend.get_texts()] == [
         f"layer_{n}" for n in (29, 28, 27, 26, 25, 24)
     ]
+    # It hides no curve: it ends below the axes.
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    box = legend.get_window_extent(renderer)
+    assert 0 <= box.y0 < box.y1 < figure.axes[0].get_window_extent(renderer).y0
     assert len(figure.axes) == 2
 
 

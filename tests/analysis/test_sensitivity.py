@@ -272,6 +272,12 @@ class Subclassed(keras.Model):
         return self.hidden(inputs)
 
 
+def unbuilt_model():
+    model = keras.Sequential([layers.Dense(2, name="d")], name="late")
+    model.compile(loss="mse")
+    return model
+
+
 def one(copy):
     return 1.0
 
@@ -279,8 +285,8 @@ def one(copy):
 X, Y = data()
 # What is passed, its type of error and message.
 WRONG = {
-    "percent": (dict(fractions=[25]), r"\(0, 1\), not percent.*\[25.0\]"),
-    "all": (dict(fractions=[0.5, 1]), r"fractions=\[0.5, 1.0\]"),
+    "percent": (dict(fractions=[25]), "`fractions` must be.*fractions=25"),
+    "all": (dict(fractions=[0.5, 1]), r"in \(0, 1\).*fractions=1"),
     "none": (dict(fractions=[]), "at least one"),
     "nan": (dict(model=nan_model), "NaN in 'kernel' of layer 'second'"),
     "nan weight": (
@@ -318,6 +324,20 @@ WRONG = {
         dict(x=None, y=None, evaluate=lambda m: {"a": 1, "b": 2}),
         "Name the metric that counts.*a, b",
     ),
+    "jobs": (dict(n_jobs=0), "-1 for one per core.*n_jobs=0"),
+    "jobs of text": (dict(n_jobs="two"), "-1 for one per core.*'two'"),
+    "no targets": (
+        dict(y=None),
+        "'pointwise' has a loss, which needs targets.*`x` without `y`",
+    ),
+    "nan in x": (
+        dict(x=np.where(np.arange(10)[:, None, None, None] > 3, np.nan, X)),
+        "`x` must hold numbers. Received: NaN in sample 4",
+    ),
+    "not built": (
+        dict(model=unbuilt_model, kind="weights"),
+        "'late' must be built, so that it has weights",
+    ),
     "baseline": (
         dict(x=None, y=None, evaluate=lambda m: {"error": np.nan}),
         "'error' must be a finite number.*nan",
@@ -336,6 +356,47 @@ def test_bad_input_is_refused(case):
     model = arguments.pop("model", pointwise_model)()
     with pytest.raises(ValueError, match=message):
         sensitivity(model, **arguments)
+
+
+WRONG_TYPES = {
+    "model": (dict(model=lambda: "net.keras"), "Load the file first, with `k"),
+    "fractions": (dict(fractions="0.5"), "`fractions` must be a list.*'0.5'"),
+    "fraction": (dict(fractions=["0.5"]), "`fractions` must be.*quotes"),
+    "evaluate": (dict(x=None, evaluate=3), "must be a function.*Received: 3"),
+    "batch_size": (dict(batch_size=1.5), "whole number.*batch_size=1.5"),
+    "layers": (
+        dict(layers=[layers.Dense(2, name="d")]),
+        "`layers` must be a list.*Dense 'd' among them",
+    ),
+    "ignored": (dict(ignored_layers=None), "`ignored_layers`.*Received: None"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TYPES)
+def test_wrong_types_are_refused(case):
+    arguments, message = WRONG_TYPES[case]
+    arguments = {"x": X, "y": Y, **arguments}
+    model = arguments.pop("model", pointwise_model)()
+    with pytest.raises(TypeError, match=message):
+        sensitivity(model, **arguments)
+
+
+def test_one_fraction_is_a_list_of_one():
+    one, listed = (
+        sensitivity(pointwise_model(), X, Y, fractions=fractions)
+        for fractions in (0.5, [0.5])
+    )
+    assert one == listed and one.fractions == (0.5,)
+
+
+def test_a_function_is_called_by_its_name():
+    def by_number(group):
+        return np.arange(group.channels, dtype=float)
+
+    table = sensitivity(
+        pointwise_model(), X, Y, fractions=0.5, criterion=by_number
+    )
+    assert table.criterion == "by_number"
 
 
 def test_a_result_that_is_no_number_is_refused():

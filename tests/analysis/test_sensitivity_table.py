@@ -61,8 +61,8 @@ def test_a_metric_that_is_no_number_is_a_loss():
 def test_the_table_prints_layers_by_fractions():
     whole = dataclasses.replace(table(), skipped=(("head", "frozen"),))
     assert str(whole) == (
-        "'net' with a fraction of the filters of one layer zeroed (l1): "
-        "accuracy, 0.9 with none\n"
+        "'net' with a fraction of the filters of one layer zeroed (l1)\n"
+        "accuracy: 0.9 with none\n"
         "layer                    0.25   0.5   0.75\n"
         "stem (with left, right)   0.9  0.89    0.7\n"
         "body                     0.85   0.9    0.9\n"
@@ -84,6 +84,13 @@ def test_csv_and_back():
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", table().to_csv()[:80]])
 def test_other_text_is_refused(text):
     with pytest.raises(ValueError, match="Expected the text of.*`"):
+        SensitivityTable.from_csv(text)
+
+
+def test_damaged_text_is_refused():
+    text = table().to_csv().replace("0.25,0.2,0.9", "0.25,x,0.9")
+    message = "Line 2 of the text is damaged: .*'x'.*stem,0.25,x,0.9.$"
+    with pytest.raises(ValueError, match=message):
         SensitivityTable.from_csv(text)
 
 

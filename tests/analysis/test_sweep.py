@@ -154,7 +154,7 @@ def test_a_file_of_another_sweep_is_refused_and_left_alone(tmp_path, case):
         b"important notes",
         b"important notes\n",
         b'{"sweep": "sensitivity"}\n',
-        b'{"sweep": "sensitivity", "settings": {}}\n[1]\n',
+        b'{"sweep": "sensitivity", "settings": [1]}\n',
         b"\xff\xfe\n",
     ],
 )
@@ -165,6 +165,39 @@ def test_a_file_that_is_no_sweep_is_refused_and_left_alone(tmp_path, content):
     with pytest.raises(ValueError, match="notes.txt' exists and is not a swe"):
         run(evaluate, file)
     assert file.read_bytes() == content and evaluate.calls == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"important notes",
+        b"[1]",
+        b'{"layer": "first", "fraction": "half", "metrics": {}}',
+        b'{"layer": "first", "fraction": 0.5, "metrics": null}',
+        b'{"layer": [], "fraction": 0.5, "metrics": {}}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_line_is_named_and_left_alone(tmp_path, line):
+    file = tmp_path / "sweep.jsonl"
+    run(CountedErrors(), file)
+    lines = file.read_bytes().splitlines()
+    lines[2] = line
+    content = b"\n".join(lines) + b"\n"
+    file.write_bytes(content)
+    evaluate = CountedErrors()
+    message = "Line 3 of `resume_file` .*sweep.jsonl' is damaged. .*Remove the"
+    with pytest.raises(ValueError, match=message):
+        run(evaluate, file)
+    assert file.read_bytes() == content and evaluate.calls == 0
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
+    evaluate = CountedErrors()
+    message = "`resume_file` must be a file. Received: the folder .*Pass a fi"
+    with pytest.raises(ValueError, match=message):
+        run(evaluate, tmp_path)
+    assert evaluate.calls == 0 and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -11,6 +11,7 @@ from helpers import distinct_weights
 from keras import layers
 
 from fritz_compress import surgery
+from fritz_compress.analysis import SensitivityTable
 from fritz_compress.callbacks import FilterPruning
 from fritz_compress.models.style_transfer import SmallStyleTransferNetwork
 
@@ -361,7 +362,7 @@ ARGUMENTS = {
         {"begin_step": 10, "end_step": 10},
         "0 <= begin_step < end_step. Received: begin_step=10, end_step=10.",
     ),
-    "begin": ({"begin_step": -1}, "begin_step=-1, end_step=1000."),
+    "begin": ({"begin_step": -1}, "at least 0. Received: begin_step=-1."),
     "frequency": ({"frequency": 0}, "Received: frequency=0."),
     "round_to": ({"round_to": 0}, "Received: round_to=0."),
     "string": (
@@ -377,6 +378,42 @@ def test_arguments_are_checked(case):
     with pytest.raises(ValueError) as error:
         FilterPruning(**{"final_fraction": 0.5, **arguments})
     assert message in str(error.value)
+
+
+TABLE = SensitivityTable("net", "filters", "l1", "accuracy", "max", 0.9, ())
+WRONG_TYPES = {
+    "table": (
+        {"final_fraction": TABLE},
+        "`final_fraction` must be a number or .* Received: a Sensitivity.* "
+        "Fractions by layer.*`table.suggest.*are for `IterativePruning`",
+    ),
+    "by_layer": ({"final_fraction": {"stem": 0.5}}, "Fractions by layer"),
+    "string": ({"final_fraction": "0.5"}, "Received: '0.5'.$"),
+    "boolean": ({"final_fraction": True}, "Received: True.$"),
+    "frequency": ({"frequency": 1.5}, "whole number.*frequency=1.5"),
+    "end_step": ({"end_step": 10.5}, "whole number.*end_step=10.5"),
+    "round_to": ({"round_to": 2.5}, "whole number.*round_to=2.5"),
+    "layer": (
+        {"ignored_layers": [layers.Dense(2, name="stem")]},
+        "Received: Dense 'stem' among them. Pass the string",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TYPES)
+def test_wrong_types(case):
+    arguments, message = WRONG_TYPES[case]
+    with pytest.raises(TypeError, match=message):
+        FilterPruning(**{"final_fraction": 0.5, **arguments})
+
+
+def test_scores_that_are_no_numbers():
+    def unknown(group):
+        return np.full(group.channels, np.nan)
+
+    message = "Criterion 'unknown' must give one finite score"
+    with pytest.raises(ValueError, match=message):
+        fit(build(), FilterPruning(0.5, end_step=2, criterion=unknown))
 
 
 def test_unknown_ignored_layer():

@@ -322,12 +322,18 @@ def test_layers_without_a_scale_are_skipped_or_refused():
         ({"strength": float("nan")}, "Received: strength=nan"),
         ({"kind": "lasso"}, "'normalization_scale'.. Received: kind='lasso'"),
         ({"begin_step": -1}, "Received: begin_step=-1"),
+        ({"strength": "0.1"}, "Received: strength='0.1'"),
         ({"ignored_layers": "head"}, r"the string 'head'. Pass \['head'\]"),
     ],
 )
 def test_arguments_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         FilterRegularization(**{"strength": 0.1, **arguments})
+
+
+def test_a_step_must_be_whole():
+    with pytest.raises(TypeError, match="whole number.*begin_step=1.5"):
+        FilterRegularization(0.1, begin_step=1.5)
 
 
 def test_weights_that_are_no_numbers_are_refused():

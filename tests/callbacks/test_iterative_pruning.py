@@ -9,10 +9,12 @@ from fits import JIT, Stop, fit, residual_net, values, zero_filters
 from keras import layers
 
 from fritz_compress import surgery
+from fritz_compress.analysis import SensitivityTable
 from fritz_compress.callbacks import IterativePruning
 from fritz_compress.callbacks.iterative_pruning import PruningStep
 
 TRUNK = "stem, second"
+TABLE = SensitivityTable("net", "filters", "l1", "accuracy", "max", 0.9, ())
 
 
 class Metric(keras.callbacks.Callback):
@@ -271,17 +273,26 @@ def test_does_not_warn_when_all_is_well():
 
 
 ARGUMENTS = {
-    "percent": ({"fractions": 25}, "not percents. Received: 25."),
+    "percent": ({"fractions": 25}, "not a percent. Received: fractions=25."),
     "of_a_layer": (
         {"fractions": {"stem": 0.2, "first": 1.0}},
-        "Received: 1.0 for layer 'first'.",
+        "`fractions` of layer 'first' must be a fraction in [0, 1), not a "
+        "percent. Received: fractions=1.0.",
     ),
-    "empty": ({"fractions": {}}, "must name at least one layer"),
+    "empty": ({"fractions": {}}, "Nothing to prune: `fractions` must be"),
+    "zero": ({"fractions": 0.0}, "Nothing to prune: `fractions` must be"),
+    "zeros": ({"fractions": {"stem": 0.0}}, "rise with `max_loss`."),
     "round_to": ({"round_to": 0}, "Received: round_to=0"),
     "epochs": ({"epochs_per_step": 0}, "epochs_per_step=0"),
     "order": ({"order": "random"}, "Received: order='random'."),
     "mode": ({"mode": "up"}, "Received: mode='up'."),
     "floor": ({"floor": float("nan")}, "Received: floor=nan."),
+    "floor_of_text": ({"floor": "0.9"}, "a number. Received: floor='0.9'."),
+    "floor_in_percent": (
+        {"floor": 90},
+        "`floor` must be a value that 'val_accuracy' can reach, 1 at most. "
+        "Received: floor=90. Pass a fraction, not a percent, such as 0.9.",
+    ),
     "name": ({"monitor": "val_beauty"}, "Pass mode='max' or mode='min'."),
     "string": ({"ignored_layers": "head"}, "Pass ['head']."),
 }
@@ -293,6 +304,40 @@ def test_arguments_are_checked(case):
     with pytest.raises(ValueError) as error:
         IterativePruning(**{"fractions": 0.5, "floor": 0.9, **arguments})
     assert message in str(error.value)
+
+
+WRONG_TYPES = {
+    "table": (
+        {"fractions": TABLE},
+        "Received: a SensitivityTable. Pass .*`table.suggest.max_loss=0.01.`",
+    ),
+    "string": ({"fractions": "0.5"}, "Pass the number, without quotes"),
+    "layer": ({"fractions": {layers.Dense(2, name="d"): 0.5}}, "Dense 'd'. P"),
+    "round_to": ({"round_to": 2.5}, "whole number.*round_to=2.5"),
+    "epochs": ({"epochs_per_step": True}, "whole number.*epochs_per_step=T"),
+    "ignored": ({"ignored_layers": None}, "Received: None."),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TYPES)
+def test_wrong_types(case):
+    arguments, message = WRONG_TYPES[case]
+    with pytest.raises(TypeError, match=message):
+        IterativePruning(**{"fractions": 0.5, "floor": 0.9, **arguments})
+
+
+@pytest.mark.parametrize(
+    "floor, monitor, mode",
+    [
+        (90, "val_loss", "auto"),
+        (30.0, "val_psnr", "auto"),
+        (90, "accuracy_percent", "auto"),
+        (90, "accuracy", "min"),
+        (1, "accuracy", "auto"),
+    ],
+)
+def test_floors_above_1_that_can_be_meant(floor, monitor, mode):
+    IterativePruning(0.5, floor, monitor, mode)
 
 
 FRACTIONS = {

@@ -317,6 +317,13 @@ def test_arguments_are_checked(arguments, message):
         )
 
 
+@pytest.mark.parametrize("name", ["rounds", "epochs_per_round", "rewind_step"])
+def test_counts_must_be_whole(name):
+    arguments = {"rounds": 2, "epochs_per_round": 2, name: 1.5}
+    with pytest.raises(TypeError, match=f"whole number.*{name}=1.5"):
+        LotteryTicketRewinding(**arguments)
+
+
 def test_rewind_step_beyond_the_first_round():
     tickets = LotteryTicketRewinding(1, 1, rewind_step=4)
     with pytest.raises(ValueError, match="ends after 4 .*rewind_step=4. Lower"):

@@ -416,8 +416,17 @@ def test_does_not_warn_when_all_is_well(case):
         fit(build(), GOOD[case]())
 
 
+RISE = {"pruning_schedule": 0.5}
 ARGUMENTS = {
-    "percent": ({"pruning_schedule": 50}, ValueError, "final_fraction=50."),
+    "percent": (
+        {"pruning_schedule": 50},
+        ValueError,
+        "`pruning_schedule` must be a fraction in [0, 1), not a percent. "
+        "Received: pruning_schedule=50.",
+    ),
+    "frequency": ({"frequency": 2.5, **RISE}, TypeError, "frequency=2.5."),
+    "begin": ({"begin_step": 0.5, **RISE}, TypeError, "begin_step=0.5."),
+    "boolean_block": ({"block_size": (True, 4)}, ValueError, "(True, 4)."),
     "schedule": (
         {"pruning_schedule": "0.5"},
         TypeError,
@@ -495,3 +504,27 @@ def test_model_without_kernels():
         fit(model, MagnitudePruning())
     assert "no weights that can be pruned" in str(error.value)
     assert "only: not trainable" in str(error.value)
+
+
+def test_model_that_is_not_built():
+    model = keras.Sequential([layers.Dense(2, name="late")], name="net")
+    pruning = MagnitudePruning()
+    pruning.set_model(model)
+    with pytest.raises(ValueError, match="'net' must be built.*'late' is n"):
+        pruning.on_train_begin()
+
+
+def test_model_without_any_layer_to_name():
+    model = keras.Sequential([keras.Input((3,)), layers.ReLU()], name="net")
+    pruning = MagnitudePruning()
+    pruning.set_model(model)
+    with pytest.raises(ValueError) as error:
+        pruning.on_train_begin()
+    text = "Model 'net' has no weights that can be pruned."
+    assert str(error.value) == text
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    assert MagnitudePruning(0.5, block_size=np.array([1, 4]).tolist())
+    sizes = (np.int64(1), np.int32(4))
+    assert MagnitudePruning(0.5, block_size=sizes).block_size == (1, 4)

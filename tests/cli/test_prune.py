@@ -48,6 +48,9 @@ def network_and_data(tmp_path_factory):
     np.savez(folder / "data.npz", **arrays)
     np.savez(folder / "short.npz", **{**arrays, "y_train": y[:3]})
     np.savez(folder / "other.npz", x=x, y=y)
+    np.save(folder / "x.npy", x)
+    texts = np.array([None], object)
+    np.savez(folder / "texts.npz", **{**arrays, "x_val": texts})
     return folder
 
 
@@ -118,12 +121,16 @@ WRONG = [
     ("{net} {data} {tmp}/a.onnx", "ends with .keras"),
     ("{net} {data} {tmp}/no/a.keras", "No folder"),
     ("{files}/bare.keras {data} {tmp}/a.keras", "without a loss.*--loss"),
-    ("{net} {data} {tmp}/a.keras --fraction 50", "not percents"),
+    ("{net} {data} {tmp}/a.keras --fraction 50", "not a percent"),
+    ("{net} {data} {tmp}/a.keras --fraction 0", "Nothing to prune"),
     ("{net} {data} {tmp}/a.keras --layer hiden=0.5", "Did you mean 'hidden'"),
     ("{net} {data} {tmp}/a.keras --layer hidden", "NAME=FRACTION.*'hidden'"),
     ("{net} {data} {tmp}/a.keras --layer head=0.5", "cannot lose filters"),
     ("{net} {data} {tmp}/a.keras --metric mae", "accuracy, loss.*'mae'"),
-    ("{net} {data} {tmp}/a.keras --criterion l3", "Did you mean 'l"),
+    ("{net} {data} {tmp}/a.keras --criterion l3", "Did you mean l"),
+    ("{net} {data} {tmp}/a.keras --criterion taylor", "must be one of l1"),
+    ("{net} {files}/x.npy {tmp}/a.keras", "x_train=x_train, y_train=y_tr"),
+    ("{net} {files}/texts.npz {tmp}/a.keras", "must be of numbers"),
 ]
 
 
@@ -134,7 +141,8 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     names = {"files": files, "tmp": tmp_path, "net": files / "net.keras"}
     words = line.format(**names, data=files / "data.npz").split()
     assert run("prune", *words, "--floor", "0.9") == 2
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
+    assert not out  # no empty progress bar
     assert error.startswith("fritz-compress: ") and error.count("\n") == 1
     assert re.search(message, error), error
     assert not list(tmp_path.iterdir())  # nothing half-written

@@ -30,6 +30,7 @@ def network_and_data(tmp_path_factory):
     bare.save(folder / "bare.keras")
     np.savez(folder / "data.npz", x=x, y=y)
     np.savez(folder / "other.npz", x=x)
+    np.save(folder / "x.npy", x)
     return folder
 
 
@@ -41,6 +42,7 @@ def test_a_sweep_prints_writes_and_goes_on(files, tmp_path, capsys):
     out = capsys.readouterr().out
     expected = sensitivity(pointwise_model(), *data())
     assert str(expected) in out and "18/18" in out
+    assert "filters to zero for a loss of at most 0.05\n" in out
     for layer, fraction in expected.suggest(0.05).items():
         assert re.search(rf"{layer} +{fraction:g} *\n", out)
     found = SensitivityTable.from_csv((tmp_path / "a.csv").read_text())
@@ -58,13 +60,31 @@ def test_a_loss_may_be_named(files, capsys):
     out = capsys.readouterr().out
     assert "'bare' with a fraction of the weights" in out
     expected = sensitivity(pointwise_model(), *data()).baseline
-    assert f"loss, {expected:.4g} with none" in out
+    assert f"loss: {expected:.4g} with none" in out
+
+
+def test_layers_that_shrink_together_are_listed(tmp_path, capsys):
+    inputs = keras.Input((4,))
+    both = [keras.layers.Dense(3, name=name)(inputs) for name in "ab"]
+    outputs = keras.layers.Dense(2)(keras.layers.Add()(both))
+    model = keras.Model(inputs, outputs)
+    model.compile(loss="mse")
+    model.optimizer.build(model.trainable_variables)  # As training does.
+    model.save(tmp_path / "net.keras")
+    np.savez(tmp_path / "data.npz", x=np.ones((4, 4)), y=np.ones((4, 2)))
+    assert (
+        run("sensitivity", tmp_path / "net.keras", tmp_path / "data.npz") == 0
+    )
+    rows = re.findall(r"a \(with b\) +\d", capsys.readouterr().out)
+    assert len(rows) == 2  # what was measured, and what is suggested
 
 
 WRONG = [
     ("{files}/net.keras missing.npz", "No data at 'missing.npz'"),
     ("{files}/net.keras {files}/net.keras", "an .npz file with arrays x and"),
-    ("{files}/net.keras {files}/other.npz", "y is not a file in the archive"),
+    ("{files}/net.keras {files}/other.npz", "other.npz' without y, with x."),
+    ("{files}/net.keras {files}/x.npy", "x.npy', which is none. Write one w"),
+    ("{files}/net.keras {files}/data.npz --criterion taylor", "--criterion m"),
     ("{files}/bare.keras {files}/data.npz", "comes without loss and metrics"),
     ("{files}/net.keras {files}/data.npz --csv a.txt", "ends with .csv"),
     ("{files}/net.keras {files}/data.npz --plot a.gif", "ends with .png"),
@@ -80,7 +100,8 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 ):
     words = [w.format(files=files, tmp=tmp_path) for w in line.split()]
     assert run("sensitivity", *words) == 2
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
+    assert not out  # no empty progress bar
     assert error.startswith("fritz-compress: ") and error.count("\n") == 1
     assert message in error
     assert not list(tmp_path.iterdir())

@@ -175,7 +175,7 @@ ERRORS = {
     ),
     "endless_decay": (
         lambda: schedules.PolynomialDecay(0.1, 0.5, 0, -1),
-        "begin_step=0, end_step=-1.",
+        "`end_step` must be at least 0. Received: end_step=-1.",
     ),
     "frequency": (
         lambda: schedules.ConstantSparsity(0.5, 0, frequency=0),

@@ -382,6 +382,83 @@ def test_taylor_needs_a_loss_and_samples():
         criteria.Taylor(*data(), batch_size=0)
     with pytest.raises(ValueError, match="Received: batch_size=-1"):
         criteria.AveragePercentageOfZeros(data()[0], batch_size=-1)
+    with pytest.raises(TypeError, match="whole number.*batch_size=1.5"):
+        criteria.Taylor(*data(), batch_size=1.5)
+
+
+X, Y = data(8)
+NAN = np.where(np.arange(8)[:, None, None, None] == 5, np.nan, X)
+BAD_DATA = {
+    "no targets": (
+        lambda: criteria.Taylor(X),
+        "'Taylor' needs targets.*Pass `Taylor.x, y.`",
+    ),
+    "no targets by name": (
+        lambda: criteria.Taylor({"in": X}),
+        "'Taylor' needs targets",
+    ),
+    "no targets of several": (
+        lambda: criteria.Taylor([X, X]),
+        "'Taylor' needs targets",
+    ),
+    "nothing": (
+        lambda: criteria.Taylor(None),
+        "`x` of criterion 'Taylor' must be arrays.*Received: None",
+    ),
+    "a list of numbers": (
+        lambda: criteria.Taylor([1.0, 2.0], Y),
+        "`x` of criterion 'Taylor' must be an array.*Received: 1.0",
+    ),
+    "targets of another kind": (
+        lambda: criteria.Taylor(X, "labels"),
+        "`y` of criterion 'Taylor' must be an array.*Received: 'labels'",
+    ),
+    "batches without targets": (
+        lambda: criteria.Taylor(iter([X])),
+        "Each batch must be .x, y.*Received: a value of type ndarray",
+    ),
+    "zeros of nothing": (
+        lambda: criteria.AveragePercentageOfZeros(None),
+        "`x` of criterion 'AveragePercentageOfZeros' must be an array",
+    ),
+    "zeros of a data set": (
+        lambda: criteria.AveragePercentageOfZeros(iter([X])),
+        "Received: a value of type list_iterator",
+    ),
+    "zeros of nan": (
+        lambda: criteria.AveragePercentageOfZeros(NAN),
+        "`x` must hold numbers. Received: NaN in sample 5, the first",
+    ),
+    "nan": (
+        lambda: criteria.Taylor(NAN, Y),
+        "`x` must hold numbers. Received: NaN in sample 5, the first",
+    ),
+    "nan in a batch": (
+        lambda: criteria.Taylor(iter([(X, Y), (NAN, Y)])),
+        "The inputs of batch 1 must hold numbers. Received: NaN in sample 5",
+    ),
+    "nan in the targets": (
+        lambda: criteria.Taylor(X, NAN[:, 0, 0, :2], batch_size=4),
+        "gradients that are numbers.*from batch 1. Its targets hold NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_refused(case):
+    make, message = BAD_DATA[case]
+    model = trunk()
+    model.compile(loss="mse")
+    with pytest.raises((TypeError, ValueError), match=message):
+        score(make(), model)
+
+
+def test_a_function_is_called_by_its_name():
+    def too_many(group):
+        return np.zeros(99)
+
+    with pytest.raises(ValueError, match="Criterion 'too_many' must give one"):
+        surgery.prune_filters(trunk(), 0.5, too_many)
 
 
 def test_zeros_of_the_activations_that_follow():

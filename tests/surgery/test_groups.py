@@ -126,6 +126,26 @@ def test_output_input_and_single_channel_stay():
     }
 
 
+def test_an_output_is_the_reason_whatever_else_keeps_it():
+    inputs = keras.Input((6, 6, 3))
+    gate = Doubling(3, 1, name="gate")(inputs)
+    tied = layers.Conv2D(3, 1, name="tied")(inputs)
+    other = layers.Conv2D(3, 1, name="other")(inputs)
+    x = layers.Conv2D(4, 3, activation="softmax", name="head")(
+        layers.Add()([tied, gate])
+    )
+    model = keras.Model(inputs, [x, layers.Add()([other, gate])])
+    groups = surgery.channel_groups(model)
+    assert groups.of("head")[0].frozen == "an output of the model"
+    # What is tied to a layer without a rule, and is no output itself.
+    assert groups.of("tied")[0].frozen == "'gate' (Doubling) has no rule"
+    with pytest.raises(ValueError) as error:
+        surgery.prune_filters(model, {"tied": 0.5})
+    assert str(error.value).startswith(
+        "Layer 'tied' must keep its channels: 'gate' (Doubling) has no rule. "
+    )
+
+
 def test_shared_reader_of_positions_keeps_the_channels_it_reads_elsewhere():
     inputs = keras.Input((8, 6, 6))
     shared = layers.Conv2D(5, 1, name="shared")
@@ -329,7 +349,7 @@ def test_print():
         "channels  layers",
         "       8  left, right (with norm)",
         "       5  gate  [not zero after 'gate' (Conv2D)]",
-        "       3  head  [frozen: 'softmax' (Softmax) mixes channels]",
+        "       3  head  [frozen: an output of the model]",
     ]
     assert len(groups) == 3
     assert groups.of("right")[0].readers == ("gate",)

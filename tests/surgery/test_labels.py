@@ -27,6 +27,15 @@ def test_first_reason_stays():
     assert labels.reason(label[0]) == "first"
 
 
+def test_a_reason_that_overrules_takes_its_place():
+    labels = Labels()
+    label = labels.new(1)
+    labels.freeze(label, "first")
+    labels.freeze(label, "better", overrule=True)
+    labels.freeze(label, "third")
+    assert labels.reason(label[0]) == "better"
+
+
 def test_broadcast_ties_all_to_one():
     labels = Labels()
     many, one = labels.new(4), labels.new(1)

@@ -11,6 +11,9 @@ from keras import layers
 from removal_oracle import predict, samples
 
 from fritz_compress import surgery
+from fritz_compress.analysis import SensitivityTable
+
+TABLE = SensitivityTable("net", "filters", "l1", "accuracy", "max", 0.9, ())
 
 
 def build(first=8, second=6):
@@ -95,10 +98,23 @@ def test_how_many_stay(channels, fraction, round_to, min_filters, kept):
     assert widths(smaller) == {"first": kept, "second": 6}
 
 
-def test_a_fraction_of_nothing_leaves_an_equal_model():
-    model = build()
-    assert_equal_models(surgery.prune_filters(model, 0.0), model)
-    assert_equal_models(surgery.prune_filters(model, {}), model)
+NOTHING = (0.0, {}, {"first": 0.0, "second": 0})
+
+
+@pytest.mark.parametrize("fraction", NOTHING, ids=str)
+def test_nothing_to_prune_is_an_error(fraction):
+    message = "Nothing to prune: `fraction` must be above 0, for one layer"
+    with pytest.raises(ValueError, match=message):
+        surgery.prune_filters(build(), fraction)
+
+
+def test_a_layer_of_fraction_0_stays_whole():
+    fractions = {"first": 0.0, "second": 0.5, "head": 0.0}
+    for scope in ("layer", "global"):
+        smaller = surgery.prune_filters(
+            build(8, 8), fractions, scope=scope, round_to=1
+        )
+        assert widths(smaller) == {"first": 8, "second": 4}
 
 
 def test_one_fraction_for_each_layer():
@@ -222,18 +238,23 @@ def test_tied_layers_shrink_together():
     assert widths(smaller) == {"left": 4, "right": 4}
 
 
+def of_three(group):
+    return np.zeros(3)
+
+
 ERRORS = {
     "percent": (
         {"fraction": 25},
-        "`fraction` must be in [0, 1), not a percent. Received: fraction=25.",
+        "`fraction` must be a fraction in [0, 1), not a percent. Received: "
+        "fraction=25.",
     ),
-    "all": ({"fraction": 1.0}, "`fraction` must be in [0, 1)"),
+    "all": ({"fraction": 1.0}, "`fraction` must be a fraction in [0, 1)"),
     "negative": (
         {"fraction": {"left": -0.1}},
-        "`fraction` of layer 'left' must be in [0, 1), not a percent. "
-        "Received: fraction=-0.1.",
+        "`fraction` of layer 'left' must be a fraction in [0, 1), not a "
+        "percent. Received: fraction=-0.1.",
     ),
-    "no_number": ({"fraction": float("nan")}, "`fraction` must be in [0, 1)"),
+    "nan": ({"fraction": float("nan")}, "`fraction` must be a fraction in"),
     "typo": (
         {"fraction": {"lfet": 0.5}},
         "Model 'tied' has no layer of this name. Received: 'lfet'. Did you "
@@ -251,12 +272,12 @@ ERRORS = {
     ),
     "frozen": (
         {"fraction": {"head": 0.5}},
-        "Layer 'head' cannot be pruned: it must stay because of an output of "
-        "the model. `channel_groups(model)` lists the layers that can shrink.",
+        "Layer 'head' must keep its channels: an output of the model. "
+        "`channel_groups(model)` lists the layers that can shrink.",
     ),
     "ignored": (
         {"fraction": {"left": 0.5}, "ignored_layers": ["right"]},
-        "Layer 'left' cannot be pruned: 'right' is in ignored_layers.",
+        "Layer 'left' must keep its channels: 'right' is in ignored_layers.",
     ),
     "no_producer": (
         {"fraction": {"add": 0.5}},
@@ -270,7 +291,7 @@ ERRORS = {
     "nothing_left": (
         {"ignored_layers": ["left"]},
         "Model 'tied' has nothing to prune. left, right: 'left' is in "
-        "ignored_layers; head: it must stay because of an output of the model",
+        "ignored_layers; head: an output of the model",
     ),
     "nothing_goes": (
         {"fraction": 0.1},
@@ -281,19 +302,21 @@ ERRORS = {
     "scope": ({"scope": "model"}, "`scope` must be 'layer' or 'global'. Rec"),
     "round_to": (
         {"round_to": 0},
-        "`round_to` and `min_filters` must be at least 1. Received: "
-        "round_to=0, min_filters=4.",
+        "`round_to` must be at least 1. Received: round_to=0.",
     ),
-    "min_filters": ({"min_filters": 0}, "`round_to` and `min_filters` must be"),
+    "min_filters": (
+        {"min_filters": 0},
+        "`min_filters` must be at least 1. Rec",
+    ),
     "criterion": ({"criterion": "l3"}, "`criterion` must be one of ['bn_sca"),
     "shape": (
-        {"criterion": lambda group: np.zeros(3)},
-        "Criterion 'FromFunction' must give one finite score to each of the 8 "
+        {"criterion": of_three},
+        "Criterion 'of_three' must give one finite score to each of the 8 "
         "channels of layer 'left, right'. Received: shape (3,).",
     ),
     "finite": (
         {"criterion": lambda group: np.full(8, np.inf)},
-        "Criterion 'FromFunction' must give one finite score to each of the 8 "
+        "Criterion '<lambda>' must give one finite score to each of the 8 "
         "channels of layer 'left, right'. Received: inf among them.",
     ),
     "state": (
@@ -315,6 +338,59 @@ def test_errors(case):
     assert model.get_config() == config
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+WRONG_TYPES = {
+    "string": (
+        {"fraction": "0.25"},
+        "`fraction` must be a fraction in [0, 1), not a percent. Received: "
+        "'0.25'. Pass the number, without quotes.",
+    ),
+    "boolean": ({"fraction": True}, "`fraction` must be a fraction in [0, 1)"),
+    "none": ({"fraction": {"left": None}}, "`fraction` of layer 'left' must"),
+    "table": (
+        {"fraction": TABLE},
+        "`fraction` must be a fraction in [0, 1), not a percent. Received: a "
+        "SensitivityTable. Pass the fractions it suggests: "
+        "`table.suggest(max_loss=0.01)`.",
+    ),
+    "round_to": (
+        {"round_to": 2.5},
+        "`round_to` must be a whole number, at least 1. Received: "
+        "round_to=2.5.",
+    ),
+    "min_filters": ({"min_filters": True}, "`min_filters` must be a whole"),
+    "ignored_layer": (
+        {"ignored_layers": [layers.Dense(2, name="left")]},
+        "`ignored_layers` must be a list of layer names. Received: Dense "
+        "'left' among them. Pass the string, such as `layer.name`.",
+    ),
+    "ignored_none": (
+        {"ignored_layers": None},
+        "`ignored_layers` must be a list of layer names. Received: None.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TYPES)
+def test_wrong_types(case):
+    options, message = WRONG_TYPES[case]
+    with pytest.raises(TypeError) as error:
+        surgery.prune_filters(tied(), **{"fraction": 0.5, **options})
+    assert str(error.value).startswith(message)
+
+
+def test_a_file_instead_of_a_model():
+    message = "must be a Keras model. Received: 'net.keras'. Load the file fir"
+    with pytest.raises(TypeError, match=message):
+        surgery.prune_filters("net.keras", 0.25)
+
+
+def test_numbers_of_numpy_are_numbers():
+    smaller = surgery.prune_filters(
+        build(), np.float32(0.5), round_to=np.int64(2), min_filters=np.uint8(2)
+    )
+    assert widths(smaller) == {"first": 4, "second": 4}
 
 
 def test_weights_that_are_no_numbers():
@@ -420,7 +496,9 @@ def test_normalized_channels_go_when_asked_for():
             ]
         )
     )
-    with pytest.raises(ValueError, match="'stem' cannot be pruned: it must"):
+    with pytest.raises(
+        ValueError, match="'stem' must keep its channels: 'norm'"
+    ):
         surgery.prune_filters(model, {"stem": 0.5})
     smaller = surgery.prune_filters(model, {"stem": 0.5}, prune_normalized=True)
     assert smaller.get_layer("stem").units == 4

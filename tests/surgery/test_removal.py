@@ -45,14 +45,20 @@ ERRORS = {
         "Filters of layer 'first' must be a list of integers. "
         "Received: [0.5].",
     ),
+    "a_mask": (
+        {"second": np.array([True, False, False, False, True])},
+        "Filters of layer 'second' must be a list of integers. Received: "
+        "[True, False, False, False, True]. Pass the indices of a mask: "
+        "`np.flatnonzero(mask)`.",
+    ),
     "a_number": (
         {"first": 3},
         "Filters of layer 'first' must be a list of integers. Received: 3.",
     ),
     "output": (
         {"head": [1]},
-        "Channel 1 of layer 'head' cannot be removed. It must stay because "
-        "of: ",
+        "Channel 1 of layer 'head' cannot be removed. It must stay: an output "
+        "of the model. `channel_groups(model)` lists",
     ),
     "all": (
         {"second": [0, 1, 2, 3, 4]},
@@ -91,6 +97,24 @@ def test_a_layer_instead_of_its_name():
         surgery.remove_filters(model, {model.get_layer("first"): [0]})
 
 
+def test_a_list_instead_of_a_mapping():
+    message = r"`filters` must be a mapping .*Received: \['first'\]."
+    with pytest.raises(TypeError, match=message):
+        surgery.remove_filters(build(), ["first"])
+
+
+def test_what_is_no_model():
+    for call, name in (
+        (lambda: surgery.remove_filters(None, {}), "model"),
+        (lambda: surgery.remove_pruned_filters(None), "model"),
+        (lambda: surgery.removal_report(None, build()), "before"),
+        (lambda: surgery.removal_report(build(), None), "after"),
+    ):
+        message = f"`{name}` must be a Keras model. Received: None."
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
 def test_weights_that_are_no_numbers():
     model = build()
     kernel = model.get_layer("second").kernel
@@ -102,6 +126,8 @@ def test_weights_that_are_no_numbers():
 def test_round_to_is_checked():
     with pytest.raises(ValueError, match="at least 1. Received: round_to=0"):
         surgery.remove_pruned_filters(build(), round_to=0)
+    with pytest.raises(TypeError, match="whole number.*round_to=1.5"):
+        surgery.remove_pruned_filters(build(), round_to=1.5)
 
 
 def test_slice_that_would_lose_all_channels():
@@ -342,8 +368,7 @@ def test_report():
         "second  Conv2D              5         275 -> 185",
         "head    Dense               4         24",
         "total                                 491 -> 337",
-        "skipped head: frozen: 'head' (Dense) has the activation 'softmax', "
-        "which may mix them",
+        "skipped head: frozen: an output of the model",
     ]
 
 

@@ -347,7 +347,10 @@ WRONG = {
     "`recovery_epochs` must be at least 1.*=0": {"recovery_epochs": 0},
     "`final_epochs` must be at least 0.*=-1": {"final_epochs": -1},
     "`round_to` must be at least 1": {"round_to": 0},
-    "`fractions` must be fractions.*Received: 75": {"fractions": 75},
+    "`fractions` must be a fraction.*fractions=75": {"fractions": 75},
+    "Nothing to prune: `fractions` must be above 0": {"fractions": 0.0},
+    "Nothing to prune.*fractions=\\{\\}": {"fractions": {}},
+    "`floor` must be a number.*'0.9'": {"floor": "0.9"},
     "`mode` must be 'max' or 'min'": {"mode": "auto"},
     "metric that the model is compiled with: accuracy, loss.*'mae'": {
         "monitor": "mae"
@@ -374,6 +377,34 @@ def test_wrong_arguments_are_refused(message, tmp_path):
     with pytest.raises(ValueError, match=message):
         prune(detector(), **{"backup_dir": folder, **WRONG[message]})
     assert not folder.exists()
+
+
+WRONG_TYPES = {
+    "`fractions` must be.*'0.5'. Pass the number": {"fractions": "0.5"},
+    "`round_to` must be a whole number": {"round_to": 2.5},
+    "`recovery_epochs` must be a whole number": {"recovery_epochs": 1.5},
+    "`sample_fraction` must be a fraction.*None": {"sample_fraction": None},
+    "`ignored_layers` must be a list.*None": {"ignored_layers": None},
+}
+
+
+@pytest.mark.parametrize("message", WRONG_TYPES)
+def test_wrong_types_are_refused(message):
+    with pytest.raises(TypeError, match=message):
+        prune(detector(), **WRONG_TYPES[message])
+
+
+def test_a_file_in_place_of_a_model():
+    with pytest.raises(TypeError, match="must be a Keras model.*Load the file"):
+        prune("net.keras")
+
+
+def test_nan_in_a_layer_that_is_not_scored_is_refused():
+    model = detector()
+    bias = model.get_layer("head").bias
+    bias.assign(keras.ops.full(bias.shape, float("nan")))
+    with pytest.raises(ValueError, match="NaN in 'bias' of layer 'head'"):
+        prune(model, 0.0)
 
 
 def test_data_must_be_arrays_of_one_length():

@@ -1,6 +1,5 @@
 """How much each channel of a group matters, over all that is tied to it."""
 
-import difflib
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +18,7 @@ from fritz_compress.surgery.criteria.weights import (
     LayerAdaptiveMagnitude,
 )
 from fritz_compress.surgery.groups import ChannelGroup
+from fritz_compress.surgery.names import nearest
 
 __all__ = [
     "AveragePercentageOfZeros",
@@ -84,8 +84,8 @@ def get(
         )
     if name not in _BY_NAME:
         known = [*_BY_NAME, *_NEED_DATA]
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+        meant = nearest(name, known)
+        hint = f" Did you mean '{meant[0]}'?" if meant else ""
         raise ValueError(
             f"`criterion` must be one of {sorted(_BY_NAME)}, or an object. "
             f"Received: '{criterion}'.{hint}"

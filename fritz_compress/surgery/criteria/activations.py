@@ -7,11 +7,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from fritz_compress.checks import check_count
 from fritz_compress.surgery.criteria.base import (
     Criterion,
     check_none_is_missing,
 )
-from fritz_compress.surgery.criteria.samples import batches
+from fritz_compress.surgery.criteria.samples import batches, check_arrays
 from fritz_compress.surgery.flow import Flow
 from fritz_compress.surgery.groups import ChannelGroup
 from fritz_compress.surgery.labelling import label_channels
@@ -49,8 +50,11 @@ class AveragePercentageOfZeros(Criterion):
         batch_size: Samples that go through the model at once.
 
     Raises:
+        TypeError: on construction for data or a `batch_size` of the wrong
+            type.
         ValueError: on construction if `batch_size` is below 1; when it
-            scores, if a group has no such activation, or a weight is NaN.
+            scores, if a group has no such activation, or for NaN in weights,
+            inputs or outputs of activations.
 
     Reference: Hu et al., "Network Trimming: A Data-Driven Neuron Pruning
     Approach towards Efficient Deep Architectures",
@@ -64,13 +68,9 @@ class AveragePercentageOfZeros(Criterion):
     comparable = True
 
     def __init__(self, x: Any, *, batch_size: int = 32):
-        if batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be at least 1. Received: "
-                f"batch_size={batch_size}."
-            )
+        check_arrays("AveragePercentageOfZeros", x=x)
         self.x = x
-        self.batch_size = batch_size
+        self.batch_size = check_count("batch_size", batch_size)
 
     def scores(
         self, model: keras.Model, groups: Sequence[ChannelGroup]
@@ -106,6 +106,7 @@ class AveragePercentageOfZeros(Criterion):
             for tensor, result in zip(node.outputs, tree.flatten(results)):
                 for axis in range(len(tensor.shape)):
                     if (tensor, axis) in totals:
+                        _check_numbers(flow, node, result)
                         used = _used(result, axis) * result.shape[0]
                         totals[tensor, axis] += used
             return results
@@ -136,6 +137,15 @@ def _gives_zeros(operation):
     function = getattr(operation, "activation", None) or operation
     name = getattr(function, "__name__", type(function).__name__)
     return name.lower().replace("_", "") in _ZEROING
+
+
+def _check_numbers(flow, node, result):
+    if bool(ops.any(ops.isnan(result))):
+        raise ValueError(
+            "Criterion 'AveragePercentageOfZeros' needs activations that are "
+            f"numbers. Received: NaN from {flow.describe(node.operation)}, of "
+            "inputs without NaN. Look at the weights before it."
+        )
 
 
 def _used(result, axis):

@@ -1,6 +1,7 @@
 """What every criterion offers."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -79,8 +80,21 @@ def check_none_is_missing(
         )
 
 
+def name_of(criterion: Any) -> str:
+    """What a criterion is called: its name, that of its class or function."""
+    if isinstance(criterion, str):
+        return criterion
+    if isinstance(criterion, FromFunction):
+        criterion = criterion.function
+    return getattr(criterion, "__name__", type(criterion).__name__)
+
+
 class FromFunction(Criterion):
     """A function from a group to its scores, as a criterion."""
 
     def __init__(self, function: Callable[[ChannelGroup], np.ndarray]):
-        self.group_scores = function
+        self.function = function
+
+    def group_scores(self, group: ChannelGroup) -> np.ndarray:
+        """What the function returns, shape `(group.channels,)`."""
+        return self.function(group)

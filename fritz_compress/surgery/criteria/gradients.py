@@ -6,10 +6,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from fritz_compress.checks import check_count
 from fritz_compress.graph import flatten_layers
 from fritz_compress.ops.importance import sums
 from fritz_compress.surgery.criteria.base import Criterion
-from fritz_compress.surgery.criteria.samples import batches
+from fritz_compress.surgery.criteria.samples import (
+    batches,
+    check_arrays,
+    check_has_targets,
+)
 from fritz_compress.surgery.groups import ChannelGroup
 from fritz_compress.surgery.labelling import label_channels
 from fritz_compress.surgery.rebuilding import rebuild
@@ -44,8 +49,11 @@ class Taylor(Criterion):
             gradients of a trained model vanish.
 
     Raises:
-        ValueError: on construction if `batch_size` is below 1; when it
-            scores, if there is no loss, no data, or a weight is NaN.
+        TypeError: on construction for data or a `batch_size` of the wrong
+            type; when it scores, for batches that are not `(x, y)`.
+        ValueError: on construction if `batch_size` is below 1, or for arrays
+            without targets; when it scores, if there is no loss, no data, or
+            NaN in weights, inputs or gradients.
 
     Reference: Molchanov et al., "Importance Estimation for Neural Network
     Pruning", https://arxiv.org/abs/1906.10771, equation 8, with the absolute
@@ -66,15 +74,14 @@ class Taylor(Criterion):
         *,
         batch_size: int = 32,
     ):
-        if batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be at least 1. Received: "
-                f"batch_size={batch_size}."
-            )
+        if y is None:
+            check_has_targets("Taylor", x)
+        else:
+            check_arrays("Taylor", x=x, y=y)
         self.x = x
         self.y = y
         self.loss = loss
-        self.batch_size = batch_size
+        self.batch_size = check_count("batch_size", batch_size)
 
     def scores(
         self, model: keras.Model, groups: Sequence[ChannelGroup]
@@ -100,6 +107,7 @@ class Taylor(Criterion):
                 key: np.multiply(values[key], gradient, dtype="float64")
                 for key, gradient in found.items()
             }
+            _check_finite(products, count)
             for change, group in zip(changes, groups):
                 change += _changes(group, products)
             count += 1
@@ -187,6 +195,16 @@ def _gradients(
             id(originals[id(weight)]): keras.ops.convert_to_numpy(slot)
             for weight, slot in zip(copy.trainable_variables, recorder.recorded)
         }
+
+
+def _check_finite(products, batch):
+    if not all(np.isfinite(product).all() for product in products.values()):
+        raise ValueError(
+            "Criterion 'Taylor' needs gradients that are numbers. Received: "
+            f"NaN or infinity from batch {batch}. Its targets hold NaN, or "
+            "what the model makes of its inputs does, or the loss of both: "
+            "look at them, and at `model.evaluate`."
+        )
 
 
 def _copy(model):
