@@ -7,6 +7,10 @@ import keras
 from fritz_compress.graph import flatten_layers, is_graph
 from fritz_compress.surgery.cutting import Keep, cutters, scales
 from fritz_compress.surgery.flow import Flow
+from fritz_compress.surgery.initial_values import (
+    InitialValue,
+    initialized_weights,
+)
 
 _LOOKUPS = (
     keras.layers.IntegerLookup,
@@ -40,6 +44,9 @@ class _Rebuilding:
         self.keep = keep
         self.copies: dict[keras.Operation, keras.Operation] = {}
         self.originals: dict[keras.Operation, keras.Operation] = {}
+        self.cut = cutters(flow, keep)
+        self.scale = scales(flow, keep)
+        self.initial: dict[int, InitialValue] = {}
 
     def model(self, model):
         if isinstance(model, keras.Sequential):
@@ -103,8 +110,7 @@ class _Rebuilding:
             config["layer"] = self.operation(operation.layer)
             return type(operation)(**config)
         _check_nothing_is_lost(operation, config, self.flow.names)
-        # The values are assigned later: random ones would be wasted time.
-        config.update(dict.fromkeys(_initializers(operation, config), "zeros"))
+        config.update(self.initializers(operation, config))
         for path, setting in self.flow.settings.get(operation, {}).items():
             kept = self.keep(setting.labels)
             if len(kept) < len(setting.labels):
@@ -115,10 +121,31 @@ class _Rebuilding:
         config.update(_without_a_name(operation, config))
         return type(operation).from_config(config)
 
+    def initializers(self, operation, config):
+        """Those that give weights their values; random ones would take time."""
+        own = _initializers(operation, config)
+        if not own:
+            return {}
+        values = {}
+        variables = self.flow.variables(operation)
+        for name, source in initialized_weights(
+            operation, own, variables
+        ).items():
+            values[name] = InitialValue(self.value(source))
+            self.initial[id(source)] = values[name]
+        return dict.fromkeys(own, "zeros") | values
+
+    def value(self, source):
+        """What is left of a weight."""
+        value = keras.ops.convert_to_numpy(source)
+        if id(source) in self.cut:
+            value = self.cut[id(source)](value)
+        if id(source) in self.scale:
+            value = (value * self.scale[id(source)]).astype(value.dtype)
+        return value
+
     def finish(self):
         """Weights, initializers and flags, once every layer is built."""
-        cut = cutters(self.flow, self.keep)
-        scale = scales(self.flow, self.keep)
         models, layers = [], []
         for old, new in self.copies.items():
             if is_graph(old):
@@ -132,20 +159,17 @@ class _Rebuilding:
             initializers = _initializers(old, old.get_config())
             for attribute, initializer in initializers.items():
                 setattr(new, attribute, initializer)
-            self.assign(old, new, cut, scale)
+            self.assign(old, new)
             for layer in flatten_layers(new):
                 if isinstance(layer, keras.layers.Normalization):
                     # It computes with copies of its weights.
                     layer.finalize_state()
 
-    def assign(self, old, new, cut, scale):
+    def assign(self, old, new):
         for source, target in zip(old.weights, new.weights, strict=True):
-            value = keras.ops.convert_to_numpy(source)
-            if id(source) in cut:
-                value = cut[id(source)](value)
-            if id(source) in scale:
-                value = (value * scale[id(source)]).astype(value.dtype)
-            target.assign(value)
+            initial = self.initial.get(id(source))
+            if initial is None or not initial.given:
+                target.assign(self.value(source))
             target.trainable = source.trainable
 
 
