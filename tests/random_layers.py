@@ -278,7 +278,8 @@ def global_pooling(rng, shape):
 @enter(SPATIAL, 2, 3)
 def adaptive_pooling(rng, shape):
     kind = rng.choice(["Max", "Average"])
-    return f"layers.Adaptive{kind}Pooling{len(shape) - 1}D(2)"
+    size = min(2, *shape[:-1])  # TensorFlow divides by zero for more.
+    return f"layers.Adaptive{kind}Pooling{len(shape) - 1}D({size})"
 
 
 @enter(SPATIAL, 2, 3)

@@ -30,7 +30,7 @@ import traceback
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = "backend kind models calls failed seeds date versions".split()
-CHUNK = 100  # Models per process, which keep memory until it ends.
+CHUNK = 50  # Models per process, which keep memory until it ends.
 
 
 def run(seeds):
