@@ -245,7 +245,7 @@ def _head(graph, x):
         return x
     if rank > 1 and how < 0.4:
         (x,) = graph.assign(f"layers.Flatten()({x})")
-    elif rank > 1 and how < 0.8:
+    elif 1 < rank < 5 and how < 0.8:
         kind = rng.choice(["Average", "Max"])
         (x,) = graph.assign(f"layers.Global{kind}Pooling{rank - 1}D()({x})")
     (x,) = graph.assign(f"layers.Dense({rng.choice([2, 3])})({x})")
