@@ -250,12 +250,11 @@ def _add_noise(value: Streams, where, rng) -> Streams:
         return value
     clean = keras.ops.convert_to_numpy(value.clean)
     scale = where * (1 + np.abs(clean.astype("float64")).max())
-    # Of both signs and never small.
+    # Never small. Of one sign in one pair, to be seen behind a minimum and a
+    # maximum of two layers' noise; of both in the other.
     twins = [
-        scale
-        * rng.uniform(1, 3, clean.shape)
-        * rng.choice([-1, 1], clean.shape)
-        for _ in STRENGTHS[::2]
+        scale * rng.uniform(1, 3, clean.shape) * rng.choice(signs, clean.shape)
+        for signs in ([1], [-1, 1])
     ]
     before = value.noisy or (value.clean,) * len(STRENGTHS)
     return Streams(
