@@ -160,7 +160,7 @@ class SensitivityTable:
 
         Raises:
             ValueError: if the text has another header, no rows, or no number
-            where there should be one.
+                where there should be one.
         """
         header, *records = [*csv.reader(io.StringIO(text))] or [[]]
         lengths = {len(record) for record in records}

@@ -185,10 +185,11 @@ def check_weights(model: keras.Model) -> None:
     for layer, name in name_layers(model).items():
         for weight in layer.weights if model_inside(layer) is None else []:
             values = keras.ops.convert_to_numpy(weight)
-            if np.isnan(values).any():
+            if not np.isfinite(values).all():
+                found = "NaN" if np.isnan(values).any() else "infinity"
                 raise ValueError(
                     "Weights must be numbers, to tell which matter. Received: "
-                    f"NaN in '{weight.name}' of layer '{name}'. Go back to "
+                    f"{found} in '{weight.name}' of layer '{name}'. Go back to "
                     "weights from before training diverged."
                 )
 

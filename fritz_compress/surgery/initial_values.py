@@ -10,7 +10,7 @@ import numpy as np
 class InitialValue(keras.initializers.Initializer):
     """Gives one weight of a layer its value when the layer makes it.
 
-    Zeros first and an assignment later take a tenth more of all the time.
+    Zeros first and an assignment later would write everything twice.
 
     Args:
         value: The array; forgotten once it is given. Without one, as where

@@ -248,10 +248,10 @@ def test_the_better_direction_is_told_from_the_name(metric, mode):
     assert table.mode == mode
 
 
-def nan_model():
+def nan_model(value=np.nan):
     model = pointwise_model()
     kernel, bias = model.get_layer("second").get_weights()
-    kernel[0, 0, 0, 0] = np.nan
+    kernel[0, 0, 0, 0] = value
     model.get_layer("second").set_weights([kernel, bias])
     return model
 
@@ -289,6 +289,10 @@ WRONG = {
     "all": (dict(fractions=[0.5, 1]), r"in \(0, 1\).*fractions=1"),
     "none": (dict(fractions=[]), "at least one"),
     "nan": (dict(model=nan_model), "NaN in 'kernel' of layer 'second'"),
+    "infinite weight": (
+        dict(model=lambda: nan_model(np.inf), kind="weights"),
+        "infinity in 'kernel' of layer 'second'",
+    ),
     "nan weight": (
         dict(model=nan_model, kind="weights"),
         "NaN in 'kernel' of layer 'second'",
