@@ -24,6 +24,7 @@ ROWS = {
     "graph": 3,
     "models": 3,
     "surgery": 4,
+    "quantization": 4,
     "distillation": 4,
     "callbacks": 5,
     "analysis": 5,
