@@ -44,7 +44,8 @@ class LinearCodes:
         """The numbers, float32."""
         scale = expand_groups(self.scale, self.shape)
         offset = expand_groups(self.offset, self.shape)
-        return self.codes.astype("float32") * scale + offset
+        # In float64, as the product alone may overflow.
+        return (self.codes * scale.astype("float64") + offset).astype("float32")
 
     @property
     def shape(self) -> tuple[int, ...]:
