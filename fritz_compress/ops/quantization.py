@@ -156,10 +156,8 @@ def _grid(low, high, nbits, symmetric, with_zero):
     top = _top(nbits, symmetric)
     step = (high - low) / top
     if not symmetric:
-        # All numbers of a row alike: one level is theirs, another is zero.
-        step = np.where(low == high, np.abs(low), step)
         reach = np.maximum(high, 0) - np.minimum(low, 0)
-        step = np.where(with_zero & (low != high), reach / top, step)
+        step = np.where(with_zero, reach / top, step)
     magnitude = np.maximum(np.abs(low), np.abs(high))
     quantum = np.ldexp(1.0, np.maximum(np.frexp(magnitude)[1] - 22, -149))
     scale = np.ceil(step / quantum) * quantum
@@ -168,7 +166,13 @@ def _grid(low, high, nbits, symmetric, with_zero):
         return scale, -scale * symmetric_zero_point(nbits)
     free = np.rint(low / quantum) * quantum
     whole = -scale * np.clip(np.rint(-low / scale), 0, top)
-    return scale, np.where(with_zero & (not symmetric), whole, free)
+    offset = np.where(with_zero & (not symmetric), whole, free)
+    if symmetric:
+        return scale, offset
+    # All numbers of a row alike: one level is theirs, another is zero.
+    alike = (low == high) & (low != 0)
+    scale = np.where(alike, np.abs(low), scale)
+    return scale, np.where(alike, np.minimum(low, 0), offset)
 
 
 def _round(rows, scale, offset, top):

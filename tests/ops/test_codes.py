@@ -29,7 +29,7 @@ def test_linear_codes_decode_by_group(groups):
     decoded = coded.decode()
     for index in positions(SHAPE):
         group = group_of(index, groups, SHAPE)
-        expected = np.float32(codes[index] * scale[group]) + offset[group]
+        expected = float(scale[group]) * codes[index] + float(offset[group])
         assert decoded[index] == np.float32(expected)
     assert (coded.shape, coded.groups) == (SHAPE, groups)
 
