@@ -1,0 +1,1 @@
+"""From a model to a new model whose numbers take fewer bits."""
