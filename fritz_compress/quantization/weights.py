@@ -11,6 +11,7 @@ from fritz_compress.checks import check_model, described
 from fritz_compress.graph import weights_by_attribute
 from fritz_compress.ops.codebooks import codebook_quantize
 from fritz_compress.ops.codes import Codes
+from fritz_compress.ops.product_quantization import product_quantize
 from fritz_compress.ops.quantization import linear_quantize, sqnr
 from fritz_compress.quantization.config import (
     ConfigByLayer,
@@ -166,8 +167,6 @@ def _codes(slot, values, importance, seed) -> tuple[Codes, str]:
     """The codes of a weight, and what is worth noting."""
     config, shape = slot.config, values.shape
     if config.mode == "product":
-        from fritz_compress.ops.product_quantization import product_quantize
-
         axis, length, groups, note = vectors_of(slot.layer, shape, config)
         codes = product_quantize(
             values, config.nbits, length, axis, groups, importance, seed
