@@ -12,8 +12,8 @@ NOUNS = {
         Profile SensitivityRow SensitivityTable plots profile sensitivity
     """,
     "callbacks": """
-        ConstantSparsity FilterPruning FilterRegularization
-        IterativePruning LotteryTicketRewinding MagnitudePruning
+        CodebookFineTuning ConstantSparsity FilterPruning
+        FilterRegularization IterativePruning LotteryTicketRewinding MagnitudePruning
         PolynomialDecay
     """,
     "convert": """
