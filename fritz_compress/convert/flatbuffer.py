@@ -34,8 +34,8 @@ class Constant:
 
 def read(content: bytes) -> Any:
     """The `ModelT` object of a file."""
-    schema = _schema()
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    types = schema()
+    return types.ModelT.InitFromObj(types.Model.GetRootAsModel(content, 0))
 
 
 def write(model: Any) -> bytes:
@@ -79,34 +79,33 @@ def quantize_convolutions(model: Any) -> None:
     than 1,024 numbers as they are, which is most of a small network. One
     symmetric scale per output channel, as TFLite has it.
     """
-    schema = _schema()
+    types = schema()
     for operator, part in _operators(model):
         if not _is_convolution(model, operator):
             continue
         inputs, kernel = (part.tensors[i] for i in operator.inputs[:2])
-        values = _values(model, kernel)
+        values = floats(model, kernel)
         grouped = inputs.shape[-1] != kernel.shape[-1]
-        readers = _readers(part, kernel)  # Several for a shared layer.
         if values is None or grouped:
             continue
-        if not all(_is_convolution(model, reader) for reader in readers):
+        if not all(  # Several for a shared layer.
+            _is_convolution(model, reader) for reader in readers(part, kernel)
+        ):
             continue
-        codes, scales = _symmetric(values.reshape(kernel.shape))
-        kernel.type = schema.TensorType.INT8
-        kernel.quantization = schema.QuantizationParametersT(
+        codes, scales = symmetric(values.reshape(kernel.shape))
+        kernel.type = types.TensorType.INT8
+        kernel.quantization = types.QuantizationParametersT(
             scale=scales, zeroPoint=np.zeros(len(scales), "int64")
         )
-        model.buffers.append(schema.BufferT(data=codes.view("uint8").ravel()))
+        model.buffers.append(types.BufferT(data=codes.view("uint8").ravel()))
         kernel.buffer = len(model.buffers) - 1
-        for reader in readers:
-            code = model.operatorCodes[reader.opcodeIndex]
-            # It introduced one scale per channel beside float inputs.
-            code.version = max(code.version, 5)
+        # Which introduced one scale per channel beside float inputs.
+        raise_version(model, part, kernel, 5)
 
 
 def _is_convolution(model, operator):
     code = model.operatorCodes[operator.opcodeIndex].builtinCode
-    return code == _schema().BuiltinOperator.CONV_2D
+    return code == schema().BuiltinOperator.CONV_2D
 
 
 def constants_of_nodes(
@@ -123,6 +122,15 @@ def constants_of_nodes(
         nodes: Numbers of the nodes that have weights in Keras.
     """
     found: dict[int, list[Constant]] = {}
+    for node, tensor, _ in weights_of_nodes(model, nodes):
+        found.setdefault(node, []).append(_constant(model, tensor))
+    return found
+
+
+def weights_of_nodes(
+    model: Any, nodes: Collection[int]
+) -> Iterator[tuple[int, Any, Any]]:
+    """As `constants_of_nodes`: node, tensor, and the subgraph it is in."""
     seen = set()
     for operator, part in _operators(model):
         results = [part.tensors[i] for i in operator.outputs]
@@ -133,8 +141,52 @@ def constants_of_nodes(
         for tensor in constants:
             if owner and tensor.buffer not in seen:
                 seen.add(tensor.buffer)
-                found.setdefault(owner[0], []).append(_constant(model, tensor))
-    return found
+                yield owner[0], tensor, part
+
+
+def insert_dequantize(model: Any, part: Any, tensor: Any, version: int) -> Any:
+    """Puts an operator in front of a constant, which then is its result.
+
+    Args:
+        model: A `ModelT` object, changed in place.
+        part: The subgraph.
+        tensor: A float constant. It loses its numbers.
+        version: Of the DEQUANTIZE operator.
+
+    Returns: a new tensor of the same shape, for the integers.
+    """
+    types = schema()
+    source = types.TensorT()
+    source.shape, source.name = tensor.shape, tensor.name
+    source.hasRank = True
+    part.tensors.append(source)
+    tensor.buffer = 0
+    code = types.OperatorCodeT()
+    code.builtinCode = types.BuiltinOperator.DEQUANTIZE
+    code.deprecatedBuiltinCode = code.builtinCode
+    code.version = version
+    operator = types.OperatorT()
+    operator.opcodeIndex = _place(model.operatorCodes, code)
+    operator.inputs = np.array([len(part.tensors) - 1], "int32")
+    operator.outputs = np.array([part.tensors.index(tensor)], "int32")
+    part.operators.insert(0, operator)
+    return source
+
+
+def raise_version(model: Any, part: Any, tensor: Any, version: int) -> None:
+    """Raises the version of the operators that read a tensor, in place."""
+    for reader in readers(part, tensor):
+        code = model.operatorCodes[reader.opcodeIndex]
+        code.version = max(code.version, version)
+
+
+def _place(codes, code):
+    """The index of an operator code, added if it is new."""
+    for place, known in enumerate(codes):
+        if vars(known) == vars(code):
+            return place
+    codes.append(code)
+    return len(codes) - 1
 
 
 def _owner(tensors, nodes):
@@ -157,11 +209,11 @@ def _constant(model, tensor):
 
 def _is_weight(model, tensor):
     """Stored numbers, but not the shapes and axes among them."""
-    schema = _schema()
+    types = schema()
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data):
         return False
-    integer = tensor.type in (schema.TensorType.INT32, schema.TensorType.INT64)
+    integer = tensor.type in (types.TensorType.INT32, types.TensorType.INT64)
     quantization = tensor.quantization
     return not integer or (
         quantization is not None and len(_list(quantization.scale)) > 0
@@ -183,19 +235,37 @@ def _operators(model) -> Iterator[tuple[Any, Any]]:
             yield operator, part
 
 
-def _readers(part, tensor):
+def readers(part: Any, tensor: Any) -> list[Any]:
+    """The operators of a subgraph that read a tensor."""
     index = part.tensors.index(tensor)
     return [o for o in part.operators if index in list(o.inputs)]
 
 
-def _values(model, tensor):
+def floats(model: Any, tensor: Any) -> np.ndarray | None:
+    """The numbers of a constant of type float32, flat; else `None`."""
     data = model.buffers[tensor.buffer].data
-    if tensor.type != _schema().TensorType.FLOAT32 or data is None:
+    if tensor.type != schema().TensorType.FLOAT32 or data is None:
         return None
     return np.frombuffer(bytes(bytearray(data)), "float32")
 
 
-def _symmetric(kernel):
+def dequantized(model: Any, tensor: Any) -> np.ndarray | None:
+    """The numbers of a constant, be it float32 or 8-bit with scales.
+
+    Returns: float array in the tensor's shape; `None` for other types.
+    """
+    values = floats(model, tensor)
+    if values is None and tensor.type == schema().TensorType.INT8:
+        data = bytes(bytearray(model.buffers[tensor.buffer].data))
+        values = np.frombuffer(data, "int8").reshape(tensor.shape)
+        scale = np.asarray(tensor.quantization.scale, "float64")
+        shape = [1] * values.ndim
+        shape[tensor.quantization.quantizedDimension] = len(scale)
+        values = values * scale.reshape(shape)
+    return None if values is None else values.reshape(tensor.shape)
+
+
+def symmetric(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """8-bit codes and one scale per entry of the first axis."""
     axes = tuple(range(1, kernel.ndim))
     scales = np.abs(kernel).max(axes, keepdims=True) / 127
@@ -214,9 +284,9 @@ def _strip_quantization(tensor):
 
 
 def _share_buffers(model):
-    schema = _schema()
+    types = schema()
     # By convention the first buffer is the empty one.
-    buffers, places = [schema.BufferT()], {b"": 0}
+    buffers, places = [types.BufferT()], {b"": 0}
     for part in model.subgraphs:
         for tensor in part.tensors:
             data = model.buffers[tensor.buffer].data
@@ -224,7 +294,7 @@ def _share_buffers(model):
             if data not in places:
                 places[data] = len(buffers)
                 values = np.frombuffer(data, "uint8")
-                buffers.append(schema.BufferT(data=values))
+                buffers.append(types.BufferT(data=values))
             tensor.buffer = places[data]
     model.buffers = buffers
 
@@ -233,7 +303,8 @@ def _list(values):
     return [] if values is None else values
 
 
-def _schema():
+def schema() -> Any:
+    """The classes of the TFLite schema."""
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated

@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from fritz_compress import files
-from fritz_compress.convert import export, flatbuffer, leveling
+from fritz_compress.convert import (
+    export,
+    flatbuffer,
+    flatbuffer_codes,
+    leveling,
+)
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (
@@ -25,6 +30,7 @@ from fritz_compress.silence import silenced
 QUANTIZATIONS = {
     None: (32, 60.0),
     "float16": (16, 50.0),
+    "weights": (8, 25.0),
     "dynamic": (8, 25.0),
     "int8": (8, 20.0),
     "int16x8": (8, 30.0),
@@ -57,13 +63,21 @@ def to_tflite(
     |--------------|---------|----------------------------------------------|
     | `None`       | float32 | float32                                      |
     | `"float16"`  | float16 | float32                                      |
+    | `"weights"`  | int8    | float32                                      |
     | `"dynamic"`  | int8    | int8 kernels, scales of the inputs as it runs |
     | `"int8"`     | int8    | int8, scales from representative data        |
     | `"int16x8"`  | int8    | int16, scales from representative data; slow |
 
     `"dynamic"` is the best choice on a CPU. It quantizes kernels of any size
     in convolutions; those of depthwise, grouped and transposed ones and of
-    dense layers only from 1,024 numbers on, as TFLite does. In integer files,
+    dense layers only from 1,024 numbers on, as TFLite does. `"weights"` makes
+    floats of all kernels when the file is loaded: it is as small, but as slow
+    as float32, and outputs change by the rounding of the kernels alone.
+
+    With both of them, a kernel that holds evenly spaced codes per channel or
+    tensor already, of up to 8 bits, is stored in these, however few they are;
+    codes of 4 bits and less take 4 where LiteRT's operator knows them. TFLite
+    has no form for codebooks: the report says so. In integer files,
     convolutions in front of an instance normalization are leveled
     (`fritz_compress.convert.leveling`).
 
@@ -80,7 +94,7 @@ def to_tflite(
         samples: Inputs to compare the file with Keras on. By default two
             photos, for a model that takes pictures.
         min_psnr: Lowest agreement with Keras that is accepted, in decibels.
-            By default 60, 50, 25, 20 and 30 in the order of the table.
+            By default 60, 50, 25, 25, 20 and 30 in the order of the table.
 
     Raises:
         ValueError: for an argument that is not as described.
@@ -103,9 +117,9 @@ def to_tflite(
     )
 
     def write(unfinished):
-        content, constants = _converted(traced, quantization, data)
+        content, constants, notes = _converted(traced, quantization, data)
         unfinished.write_bytes(content)
-        return _rows(traced, constants, bits)
+        return _rows(traced, constants, bits, notes)
 
     return hand_over(
         model,
@@ -160,7 +174,7 @@ def _representative(data, quantization, traced, model, image_size):
 
 
 def _converted(traced, quantization, data):
-    """The bytes of the file, and the constants of each node in it."""
+    """The bytes of the file, the constants of each node in it, and notes."""
     forms = export.forms_of(traced)
     if data is not None:
         forms |= leveling.leveled_forms(traced, data)
@@ -169,12 +183,22 @@ def _converted(traced, quantization, data):
         model = flatbuffer.read(
             _run_converter(traced, function, quantization, data)
         )
+    weighted = {
+        i: node.operation
+        for i, node in enumerate(traced.nodes)
+        if _weights(node)
+    }
+    notes = {}
     if quantization == "dynamic":
         flatbuffer.quantize_convolutions(model)
-    weighted = [i for i, node in enumerate(traced.nodes) if _weights(node)]
+    if quantization in ("dynamic", "weights"):
+        hybrid = quantization == "dynamic"
+        notes = flatbuffer_codes.store_codes(model, weighted, hybrid)
+    if quantization == "weights":
+        flatbuffer_codes.quantize_kernels(model, weighted)
     constants = flatbuffer.constants_of_nodes(model, weighted)
     flatbuffer.strip(model, traced.model.inputs[0].name, _output_name(traced))
-    return flatbuffer.write(model), constants
+    return flatbuffer.write(model), constants, notes
 
 
 def _output_name(traced):
@@ -190,7 +214,7 @@ def _run_converter(traced, function, quantization, data):
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    if quantization is not None:
+    if quantization not in (None, "weights"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
@@ -223,13 +247,15 @@ def _outputs(path, samples):
         ) from error
 
 
-def _rows(traced, constants, bits):
+def _rows(traced, constants, bits, notes):
     """One report per layer with weights."""
     by_layer: dict[keras.Layer, list] = {}
+    reasons: dict[keras.Layer, list[str]] = {}
     for i, node in enumerate(traced.nodes):
         if _weights(node):
             found = by_layer.setdefault(node.operation, [])
             found.extend(constants.get(i, []))
+            reasons.setdefault(node.operation, []).extend(notes.get(i, []))
     for layer, found in by_layer.items():
         largest = max(found, key=lambda constant: constant.size, default=None)
         yield LayerReport(
@@ -238,19 +264,21 @@ def _rows(traced, constants, bits):
             bits=largest.bits if largest else 0,
             parameters=layer.count_params(),
             bytes=sum(constant.bytes for constant in found),
-            note=_note(layer, largest, bits),
+            note="; ".join(
+                dict.fromkeys([*reasons[layer], *_notes(layer, largest, bits)])
+            ),
         )
 
 
-def _note(layer, largest, bits):
+def _notes(layer, largest, bits):
     if largest is None:
-        return FOLDED
+        return [FOLDED]
     if largest.bits <= bits:
-        return ""
+        return []
     if all(len(weight.shape) < 2 for weight in layer.weights):
-        return "only kernels are quantized"
+        return ["only kernels are quantized"]
     kernel = max(math.prod(weight.shape) for weight in layer.weights)
-    return f"TFLite leaves kernels like this one ({kernel:,} numbers) alone"
+    return [f"TFLite leaves kernels like this one ({kernel:,} numbers) alone"]
 
 
 def _weights(node):
