@@ -17,7 +17,8 @@ FEWEST_CELLS, MOST_CELLS = 2**11, 2**14
 LARGEST_PROGRAMME = 2048  # Clusters; the time rises with their number.
 REFINEMENTS = 500
 CAPPINGS = 5
-PINNED = 1e6  # Weight of a pinned zero, in weights of all other numbers.
+PINNED = 1e3  # Weight of a pinned zero, in weights of all other numbers.
+LIGHTEST = 1e-10  # Weight of a number, likewise: below it running sums round.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,14 +70,15 @@ def line(
         weights: Weight of each, not negative, not all 0; equal by default.
         keep_zeros: Whether zeros become one number that is pinned.
     """
-    if weights is not None:
-        values, weights = values[weights > 0], weights[weights > 0]
     pinned = keep_zeros and np.count_nonzero(values) < values.size
     if pinned:
         kept = values != 0
         values = np.append(values[kept], np.float32(0))
         if weights is not None:
             weights = np.append(weights[kept], weights.mean())
+    if weights is not None:
+        values, weights = values[weights > 0], weights[weights > 0]
+        weights = np.maximum(weights, LIGHTEST * weights.sum())
     if weights is None:
         values = np.sort(values)
     else:
@@ -99,7 +101,7 @@ def optimal_centers(line: Line, size: int) -> np.ndarray:
     modulation with nonuniform spacing of levels", 1951.
     """
     if size > LARGEST_PROGRAMME:
-        return line.means(_fine_borders(line, size))
+        return line.means(np.unique(_fine_borders(line, size)))
     count = np.clip(CELLS_PER_CLUSTER * size, FEWEST_CELLS, MOST_CELLS)
     cells = _cells(line, int(count))
     runs = best_partition(*line.sums(cells), size)

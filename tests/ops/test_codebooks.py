@@ -145,11 +145,11 @@ def test_weights_that_are_all_zero_count_equally():
 
 
 def test_few_numbers_with_a_weight_are_kept_exactly():
-    values = np.arange(10.0)
+    values = np.arange(1.0, 10.0)
     weights = np.isin(values, [2, 5])
     codebook, codes = codebooks.kmeans_codebook(values, 4, weights)
     assert codebook.tolist() == [2, 5, 5, 5]
-    assert codes.tolist() == [0] * 4 + [1] * 6
+    assert codes.tolist() == [0] * 3 + [1] * 6
 
 
 @pytest.mark.parametrize("start", codebooks.STARTS)
@@ -161,6 +161,26 @@ def test_zeros_stay_zeros(start, weighted):
     codebook, codes = codebooks.kmeans_codebook(values, 8, weights, start=start)
     assert (codebook == 0).sum() == 1 and (np.diff(codebook) > 0).all()
     assert (codebook[codes][values == 0] == 0).all()
+
+
+def test_zeros_without_weight_stay_zeros():
+    values = np.append(np.random.default_rng(0).normal(2, 1, 99), 0)
+    for weights in (values != 0, values == 0):
+        codebook, codes = codebooks.kmeans_codebook(values, 4, weights)
+        assert codebook[codes[-1]] == 0
+
+
+@pytest.mark.parametrize("zeros", [0, 100])
+def test_weights_of_many_magnitudes(zeros):
+    rng = np.random.default_rng(0)
+    values = np.append(rng.normal(size=20_000), np.zeros(zeros))
+    weights = np.exp(rng.uniform(-100, 0, values.size))
+    errors = [
+        (weights * np.square(book[codes] - values)).sum()
+        for given in (weights, None)
+        for book, codes in [codebooks.kmeans_codebook(values, 16, given)]
+    ]
+    assert errors[0] < 0.9 * errors[1]
 
 
 def test_no_codebook_with_a_zero_is_better():
@@ -218,6 +238,13 @@ def test_more_than_256_entries():
     # 1 / 12 of a step's square, with steps as wide as the density wants.
     density = 6 * np.sqrt(3) * np.pi / 12 / 4096**2
     assert squared_error(values, codebook, codes) / 20_000 < 1.2 * density
+
+
+def test_nearly_as_many_entries_as_numbers():
+    values = np.random.default_rng(0).normal(size=3000).astype("float32")
+    codebook, codes = codebooks.kmeans_codebook(values, 2900)
+    assert np.isfinite(codebook).all() and (np.diff(codebook) >= 0).all()
+    assert squared_error(values, codebook, codes) < 1e-3
 
 
 def test_codebook_per_group():
