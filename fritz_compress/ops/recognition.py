@@ -68,7 +68,7 @@ def recognize(
     if groups is None and values.ndim > 1 and not _repeats_numbers(best):
         for arguments in _sub_vectors(values.shape):
             best = _smaller(best, recognize_product(values, *arguments))
-    return best if best and best.nbytes < values.nbytes else None
+    return best
 
 
 def recognize_linear(
@@ -183,9 +183,10 @@ def recognize_product(
 
 
 def _smaller(best, codes):
-    if best is None or (codes is not None and codes.nbytes < best.nbytes):
-        return codes
-    return best
+    # A grid for each number is exact, and larger than the floats.
+    if codes is None or codes.nbytes >= 4 * math.prod(codes.shape):
+        return best
+    return codes if best is None or codes.nbytes < best.nbytes else best
 
 
 def _half(values):
