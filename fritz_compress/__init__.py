@@ -12,10 +12,12 @@ import importlib
 
 _VERBS = {
     "channel_groups": "surgery",
+    "load_compressed": "storage",
     "profile": "analysis",
     "prune_filters": "surgery",
     "remove_filters": "surgery",
     "remove_pruned_filters": "surgery",
+    "save_compressed": "storage",
     "to_coreml": "convert",
     "to_tflite": "convert",
 }
@@ -29,6 +31,7 @@ _NOUNS = (
     "layers",
     "losses",
     "models",
+    "storage",
     "surgery",
     "training",
 )
