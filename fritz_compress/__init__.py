@@ -12,11 +12,13 @@ import importlib
 
 _VERBS = {
     "channel_groups": "surgery",
+    "load_compressed": "storage",
     "profile": "analysis",
     "prune_filters": "surgery",
     "quantize_weights": "quantization",
     "remove_filters": "surgery",
     "remove_pruned_filters": "surgery",
+    "save_compressed": "storage",
     "to_coreml": "convert",
     "to_tflite": "convert",
 }
@@ -31,6 +33,7 @@ _NOUNS = (
     "losses",
     "models",
     "quantization",
+    "storage",
     "surgery",
     "training",
 )

@@ -4,8 +4,9 @@ import fritz_compress as fc
 
 TOP = """
     analysis callbacks channel_groups convert distillation graph interop layers
-    losses models profile prune_filters quantization quantize_weights
-    remove_filters remove_pruned_filters surgery to_coreml to_tflite training
+    load_compressed losses models profile prune_filters quantization
+    quantize_weights remove_filters remove_pruned_filters save_compressed
+    storage surgery to_coreml to_tflite training
 """
 NOUNS = {
     "analysis": """
@@ -29,6 +30,9 @@ NOUNS = {
     "quantization": """
         ConfigByLayer QuantizationReport QuantizedWeight WeightConfig
         quantize_weights second_moments squared_gradients
+    """,
+    "storage": """
+        CompressionReport WeightReport load_compressed save_compressed
     """,
     "surgery": """
         Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value

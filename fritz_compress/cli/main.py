@@ -12,11 +12,13 @@ from fritz_compress.cli import (
     demo,
     distill,
     norms,
+    pack,
     profile,
     prune,
     sensitivity,
     stylize,
     train,
+    unpack,
 )
 from fritz_compress.cli.console import console
 from fritz_compress.silence import silenced
@@ -27,6 +29,8 @@ COMMANDS = (
     distill,
     stylize,
     convert,
+    pack,
+    unpack,
     profile,
     norms,
     sensitivity,

@@ -61,17 +61,14 @@ def recognize(
     values = values + np.float32(0)  # No negative zeros.
     best = None
     for shape in groups or _usual_groups(values.shape):
-        limit = _limit(best, shape)
-        linear = recognize_linear(values, shape, limit)
-        best = _smaller(best, linear, values)
+        linear = recognize_linear(values, shape, _limit(best, shape))
+        best = _smaller(best, linear)
     for shape in groups or _codebook_groups(values.shape):
-        limit = _limit(best, shape)
-        codebook = recognize_codebook(values, shape, limit)
-        best = _smaller(best, codebook, values)
+        codebook = recognize_codebook(values, shape, _limit(best, shape))
+        best = _smaller(best, codebook)
     if groups is None and values.ndim > 1 and not _repeats_numbers(best):
         for arguments in _sub_vectors(values.shape):
-            product = recognize_product(values, *arguments)
-            best = _smaller(best, product, values)
+            best = _smaller(best, recognize_product(values, *arguments))
     return best
 
 
@@ -197,10 +194,11 @@ def recognize_product(
     )
 
 
-def _smaller(best, codes, values):
-    """The smaller of two codes, if it is smaller than the array."""
-    most = values.nbytes if best is None else best.nbytes
-    return codes if codes is not None and codes.nbytes < most else best
+def _smaller(best, codes):
+    # A grid for each number is exact, and larger than the floats.
+    if codes is None or codes.nbytes >= 4 * math.prod(codes.shape):
+        return best
+    return codes if best is None or codes.nbytes < best.nbytes else best
 
 
 def _half(values):

@@ -53,6 +53,16 @@ def test_codebooks_of_awkward_shapes_come_back(shape):
     assert (found.codebooks == book).all() and (found.codes == codes).all()
 
 
+def test_a_codebook_of_a_pruned_matrix_comes_back():
+    """Of two axes: input and output channel together are one number."""
+    rng = np.random.default_rng(0)
+    book = np.append(np.float32(0), np.sort(rng.normal(size=31)))
+    codes = rng.integers(1, 32, (300, 100)) * (rng.random((300, 100)) < 0.1)
+    found = recognize(book.astype("float32")[codes])
+    assert isinstance(found, forms.CodebookCodes)
+    assert found.groups == (1, 1) and found.codebooks.size == 32
+
+
 @pytest.mark.parametrize("axis, split", [(2, False), (2, True), (3, False)])
 def test_product_codes_come_back(axis, split):
     rng = np.random.default_rng(0)
