@@ -13,8 +13,8 @@ NOUNS = {
         Profile SensitivityRow SensitivityTable plots profile sensitivity
     """,
     "callbacks": """
-        CodebookFineTuning ConstantSparsity FilterPruning
-        FilterRegularization IterativePruning LotteryTicketRewinding MagnitudePruning
+        CodebookFineTuning ConstantSparsity FilterPruning FilterRegularization
+        IterativePruning LotteryTicketRewinding MagnitudePruning
         PolynomialDecay
     """,
     "convert": """
