@@ -189,7 +189,6 @@ def test_accuracy_of_a_trained_network():
             with_kernels(model, {k: v.decode() for k, v in codes.items()}),
         )
     ]
-    print(accuracies)
     exact, plain, corrected = accuracies
     assert exact > 0.9
     assert corrected > exact - 0.05
