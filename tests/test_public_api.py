@@ -28,8 +28,9 @@ NOUNS = {
         load_pretrained
     """,
     "quantization": """
-        ConfigByLayer QuantizationReport QuantizedWeight WeightConfig
-        quantize_weights second_moments squared_gradients
+        ConfigByLayer ProductSettings QuantizationReport QuantizedWeight
+        WeightConfig error_corrected_codes quantize_weights second_moments
+        squared_gradients
     """,
     "storage": """
         CompressionReport WeightReport load_compressed save_compressed

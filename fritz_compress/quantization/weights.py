@@ -18,6 +18,11 @@ from fritz_compress.quantization.config import (
     WeightConfig,
     config_by_layer,
 )
+from fritz_compress.quantization.correction import (
+    CORRECTED,
+    ProductSettings,
+    error_corrected_codes,
+)
 from fritz_compress.quantization.granularity import groups_of, vectors_of
 from fritz_compress.quantization.report import (
     QuantizationReport,
@@ -37,6 +42,7 @@ def quantize_weights(
     model: keras.Model,
     config: Any = None,
     *,
+    data: Any = None,
     importance: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
 ) -> tuple[keras.Model, QuantizationReport]:
@@ -57,6 +63,11 @@ def quantize_weights(
         config: A `WeightConfig` or a dictionary of its arguments; a
             `ConfigByLayer`, or a dictionary of its, for configurations by
             layer name and type; by default 8 bits, symmetric, per channel.
+        data: Inputs as the model takes them, some tens of samples, for mode
+            "product": the codebooks of `Conv2D` (without groups) and `Dense`
+            layers then minimise the error of the layer's output on them, with
+            an input that is quantized already (see
+            `quantization.error_corrected_codes`).
         importance: For "kmeans" and "product": how much an error in each
             number counts, by the name of the weight in the report, such as
             `"conv_1/kernel"`, in its shape; see
@@ -68,12 +79,14 @@ def quantize_weights(
     Raises:
         TypeError: for what is no model or no configuration.
         ValueError: for a model without a graph, weights that are not finite,
-            or a configuration for layers that the model does not have.
+            a configuration for layers that the model does not have, or data
+            that no layer would use.
 
     References: Han, Mao and Dally, "Deep Compression",
     https://arxiv.org/abs/1510.00149, section 3, for shared weights; Choi,
     El-Khamy and Lee, "Towards the Limit of Network Quantization",
-    https://arxiv.org/abs/1612.01543, section 3, for their importance.
+    https://arxiv.org/abs/1612.01543, section 3, for their importance; Wu et
+    al., https://arxiv.org/abs/1512.06473, section 3.3, for corrected products.
 
     Example: 4 bits, but 8 in the first layer, and the classifier as it is.
 
@@ -90,7 +103,8 @@ def quantize_weights(
     configs = config_by_layer(config, WeightConfig)
     slots = list(_slots(model, configs))
     _check_importance(importance, slots)
-    rows = [_quantized(slot, importance or {}, seed) for slot in slots]
+    made = _corrected(model, slots, data, seed)
+    rows = [_quantized(slot, made, importance or {}, seed) for slot in slots]
     smaller = remove_filters(model, {})
     new = {slot.path: slot.weight for slot in _slots(smaller, configs)}
     for row in rows:
@@ -125,8 +139,43 @@ def _slots(model: keras.Model, configs: ConfigByLayer) -> Iterator[_Slot]:
             yield _Slot(f"{name}/{attribute}", layer, attribute, weight, config)
 
 
-def _quantized(slot, importance, seed):
-    """The row of the report for a weight."""
+def _corrected(model, slots, data, seed):
+    """Product codes by name of the weight, fitted to outputs on data."""
+    if data is None:
+        return {}
+    fitted = {
+        slot.path.removesuffix("/kernel"): _product_settings(slot)
+        for slot in slots
+        if slot.config is not None
+        and slot.config.mode == "product"
+        and slot.config.vectors == "inputs"
+        and isinstance(slot.layer, CORRECTED)
+        and slot.attribute == "kernel"
+        and getattr(slot.layer, "groups", 1) == 1
+    }
+    if not fitted:
+        raise ValueError(
+            "`data` corrects the codebooks of mode 'product' in layers of "
+            "class Conv2D and Dense. Received: a model and a configuration "
+            "without any. Leave it out."
+        )
+    codes = error_corrected_codes(model, fitted, data, seed=seed)
+    return {f"{name}/kernel": found for name, found in codes.items()}
+
+
+def _product_settings(slot):
+    shape = tuple(slot.weight.shape)
+    _, length, _, _ = vectors_of(slot.layer, shape, slot.config)
+    shared = slot.config.granularity == "per_tensor"
+    return ProductSettings(slot.config.nbits, length, shared)
+
+
+def _quantized(slot, made, importance, seed):
+    """The row of the report for a weight.
+
+    Args:
+        made: Codes by name, for weights that have them already.
+    """
     values = keras.ops.convert_to_numpy(slot.weight)
     row = QuantizedWeight(
         name=slot.path,
@@ -145,7 +194,10 @@ def _quantized(slot, importance, seed):
             f"{int((~np.isfinite(values)).sum())} numbers that are not. Go "
             "back to weights from before training diverged."
         )
-    codes, note = _codes(slot, values, importance.get(slot.path), seed)
+    if slot.path in made:
+        codes, note = made[slot.path], "corrected on data"
+    else:
+        codes, note = _codes(slot, values, importance.get(slot.path), seed)
     if codes.nbytes >= values.nbytes:
         note = f"codes would take more: {codes.nbytes:,} bytes"
         return dataclasses.replace(row, note=note)

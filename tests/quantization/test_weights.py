@@ -173,6 +173,29 @@ def test_importance_draws_the_codebook():
     assert error(drawn).sum() < 0.5 * error(plain).sum()
 
 
+def test_data_corrects_product_codes():
+    model = small_model()
+    data = np.random.default_rng(0).normal(size=(40, 12, 12, 3))
+    config = {
+        "global_config": None,
+        "layer_name_configs": {"dense": {"nbits": 4, "mode": "product"}},
+    }
+    plain, _ = fc.quantize_weights(model, config)
+    corrected, report = fc.quantize_weights(model, config, data=data)
+    rows = {row.name: row for row in report.weights}
+    assert rows["dense/kernel"].note == "corrected on data"
+    found = weight(corrected, "dense/kernel")
+    assert (found == rows["dense/kernel"].codes.decode()).all()
+    expected = model.predict(data, verbose=0)
+
+    def error(smaller):
+        return np.square(smaller.predict(data, verbose=0) - expected).mean()
+
+    assert error(corrected) < 0.6 * error(plain)
+    with pytest.raises(ValueError, match="`data` corrects the codebooks"):
+        fc.quantize_weights(model, {"nbits": 4}, data=data)
+
+
 def test_compile_settings_names_and_inner_models_are_kept(tmp_path):
     inner = keras.Sequential(
         [keras.Input((6,)), layers.Dense(20, name="hidden")], name="inner"
