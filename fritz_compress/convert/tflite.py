@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fritz_compress import files
-from fritz_compress.convert import export, flatbuffer, leveling
+from fritz_compress.convert import export, flatbuffer, leveling, tflite_aware
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (
@@ -18,6 +18,7 @@ from fritz_compress.convert.handover import (
 )
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.report import FOLDED, ConversionReport, LayerReport
+from fritz_compress.layers import ActivationRange
 from fritz_compress.silence import silenced
 
 # Bits of a kernel, and the agreement with Keras in decibels that a sound file
@@ -29,6 +30,8 @@ QUANTIZATIONS = {
     "int8": (8, 20.0),
     "int16x8": (8, 30.0),
 }
+# The same for a model with simulated integers.
+AWARE = (8, 30.0)
 # Integer kinds and the sets of operations of `tf.lite.OpsSet` they use.
 _INTEGER = {
     "int8": "TFLITE_BUILTINS_INT8",
@@ -61,6 +64,9 @@ def to_tflite(
     | `"int8"`     | int8    | int8, scales from representative data        |
     | `"int16x8"`  | int8    | int16, scales from representative data; slow |
 
+    What `fritz_compress.quantization_aware` returned is written with the
+    integers that it simulates, its input and output as floats.
+
     `"dynamic"` is the best choice on a CPU. It quantizes kernels of any size
     in convolutions; those of depthwise, grouped and transposed ones and of
     dense layers only from 1,024 numbers on, as TFLite does. In integer files,
@@ -71,7 +77,8 @@ def to_tflite(
         model: A Functional or built Sequential model with one input and one
             output, computing in float32.
         path: File to write, ending in `.tflite`. Replaced if it exists.
-        quantization: A row of the table above. Defaults to `None`.
+        quantization: A row of the table above. Defaults to `None`; leave it
+            out for a model with simulated integers.
         representative_data: For the integer kinds: typical inputs, one array
             or many, with or without batch axis, some hundred at most. By
             default six photos, for a model that takes pictures. The other
@@ -80,7 +87,8 @@ def to_tflite(
         samples: Inputs to compare the file with Keras on. By default two
             photos, for a model that takes pictures.
         min_psnr: Lowest agreement with Keras that is accepted, in decibels.
-            By default 60, 50, 25, 20 and 30 in the order of the table.
+            By default 60, 50, 25, 20 and 30 in the order of the table, and 30
+            for a model with simulated integers.
 
     Raises:
         ValueError: for an argument that is not as described.
@@ -96,6 +104,9 @@ def to_tflite(
     files.check_replaceable(path, folder=False)
     bits, default_psnr = _settings(quantization)
     traced = _traced(model, image_size)
+    if tflite_aware.is_aware(traced):
+        tflite_aware.check_quantization(traced, quantization)
+        quantization, (bits, default_psnr) = "aware", AWARE
     samples = sampling.samples_for(model, samples, image_size)
     expected = keras_outputs(model, samples)
     data = _representative(
@@ -161,7 +172,7 @@ def _representative(data, quantization, traced, model, image_size):
 
 def _converted(traced, quantization, data):
     """The bytes of the file, and the constants of each node in it."""
-    forms = export.forms_of(traced)
+    forms = export.forms_of(traced) | tflite_aware.forms_of(traced)
     if data is not None:
         forms |= leveling.leveled_forms(traced, data)
     with silenced():
@@ -254,4 +265,6 @@ def _note(layer, largest, bits):
 
 
 def _weights(node):
+    if isinstance(node.operation, ActivationRange):
+        return []  # Its numbers are the scales of the file.
     return getattr(node.operation, "weights", [])

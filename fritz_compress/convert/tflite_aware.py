@@ -13,6 +13,7 @@ from fritz_compress import graph
 from fritz_compress.convert import export
 from fritz_compress.layers import (
     ActivationRange,
+    ConcatenationRange,
     QuantizedLayer,
     RangeRounding,
 )
@@ -23,6 +24,30 @@ _RELUS = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}
 def is_aware(traced: graph.Graph) -> bool:
     """Whether a graph has simulated integers."""
     return any(type(node.operation) in FORMS for node in traced.nodes)
+
+
+def check_quantization(traced: graph.Graph, quantization: str | None) -> None:
+    """Whether a graph with simulated integers can be written as asked.
+
+    Raises:
+        ValueError: for another quantization than its own, or for bits that
+            TFLite has no integers of.
+    """
+    if quantization not in (None, "int8"):
+        raise ValueError(
+            f"Model '{traced.model.name}' has simulated integers already, and "
+            f"is written with these. Received: quantization='{quantization}'. "
+            "Leave it out, or convert the float model."
+        )
+    for node in traced.nodes:
+        if type(node.operation) is QuantizedLayer:
+            nbits = node.operation.quantizer.nbits
+            if nbits not in (4, 8):
+                raise ValueError(
+                    f"Layer '{node.operation.name}' has weights of {nbits} "
+                    "bits; TFLite has integers of 4 and 8. Pass "
+                    "`weight_bits=4` to `quantization_aware`."
+                )
 
 
 def forms_of(traced: graph.Graph) -> dict[graph.Node, export.Form]:
@@ -41,6 +66,16 @@ def activation_range(layer: ActivationRange, x: tf.Tensor, training=False):
         step, _ = layer.quantizer.scale_and_zero(low, high)
         ends = tf.constant([low, high, float(step)]).numpy()
     return _rounded(layer.quantizer, x, ends), tf.constant(ends)
+
+
+def concatenation_range(
+    layer: ConcatenationRange,
+    inputs: list[tf.Tensor],
+    input_ranges=(),
+    training=False,
+):
+    """A concatenation; the converter rescales what has another range."""
+    return activation_range(layer, tf.concat(inputs, layer.axis))
 
 
 def range_rounding(layer: RangeRounding, x: tf.Tensor, input_range: tf.Tensor):
@@ -152,6 +187,7 @@ _OPERATIONS = {
 }
 FORMS = {
     ActivationRange: activation_range,
+    ConcatenationRange: concatenation_range,
     QuantizedLayer: quantized_layer,
     RangeRounding: range_rounding,
 }

@@ -1,6 +1,7 @@
 """Keras layers that the package adds to `keras.layers`."""
 
 from fritz_compress.layers.activation_range import ActivationRange
+from fritz_compress.layers.concatenation_range import ConcatenationRange
 from fritz_compress.layers.deprocess_stylized_image import (
     DeprocessStylizedImage,
 )
@@ -10,6 +11,7 @@ from fritz_compress.layers.range_rounding import RangeRounding
 
 __all__ = [
     "ActivationRange",
+    "ConcatenationRange",
     "DeprocessStylizedImage",
     "InstanceNormalization",
     "QuantizedLayer",

@@ -74,13 +74,7 @@ class ActivationRange(keras.layers.Layer):
         self.batches = self._number("batches", (), 0.0)
 
     def call(self, inputs, training=False):
-        ends = ops.convert_to_tensor(self.range)
-        learns = training and not self.frozen
-        if learns and (self.low is None or self.high is None):
-            ends = self._moved(ends, ops.stop_gradient(inputs))
-        low, high = ends[0], ends[1]
-        step, _ = self.quantizer.scale_and_zero(low, high)
-        return self.quantizer(inputs, low, high), ops.stack([low, high, step])
+        return self._outputs(inputs, self._ends(inputs, training))
 
     def compute_output_shape(self, input_shape):
         return input_shape, (3,)
@@ -106,13 +100,24 @@ class ActivationRange(keras.layers.Layer):
         self.range.assign(ops.stack(self._with_known(low, high)))
         self.batches.assign(1.0)
 
-    def _moved(self, ends, inputs):
-        seen = ops.stack(self._with_known(*self.quantizer.range_of(inputs)))
+    def _ends(self, inputs, training):
+        """The range to round to, moved by what comes in."""
+        ends = ops.convert_to_tensor(self.range)
+        known = self.low is not None and self.high is not None
+        if known or self.frozen or not training:
+            return ends
+        seen = self.quantizer.range_of(ops.stop_gradient(inputs))
+        seen = ops.stack(self._with_known(*seen))
         kept = ops.where(self.batches > 0, self.momentum, 0.0)
         ends = kept * ends + (1 - kept) * seen
         self.range.assign(ends)
         self.batches.assign(ops.add(self.batches, 1.0))
         return ends
+
+    def _outputs(self, inputs, ends):
+        low, high = ends[0], ends[1]
+        step, _ = self.quantizer.scale_and_zero(low, high)
+        return self.quantizer(inputs, low, high), ops.stack([low, high, step])
 
     def _with_known(self, low, high):
         low = low if self.low is None else ops.full((), self.low)

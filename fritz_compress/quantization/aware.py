@@ -114,7 +114,9 @@ def aware_layers(
     """The layers that simulate integers, in the order of the model."""
     kinds = (ActivationRange, QuantizedLayer)
     return [
-        layer for layer in graph.flatten_layers(model) if type(layer) in kinds
+        layer
+        for layer in graph.flatten_layers(model)
+        if isinstance(layer, kinds)
     ]
 
 

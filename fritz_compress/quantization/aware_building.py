@@ -8,7 +8,11 @@ from typing import Any
 import keras
 
 from fritz_compress import graph, quantizers
-from fritz_compress.layers import ActivationRange, RangeRounding
+from fritz_compress.layers import (
+    ActivationRange,
+    ConcatenationRange,
+    RangeRounding,
+)
 from fritz_compress.quantization.aware_chains import Chain
 from fritz_compress.quantization.aware_config import AwareConfig
 
@@ -99,14 +103,33 @@ class Builder:
         """
         if self.config.everywhere.activation_bits == 16:
             low, high = _symmetric(low, high)
-        layer = ActivationRange(
-            quantizer=self.activation_quantizer(),
-            momentum=self.config.everywhere.momentum,
-            low=low,
-            high=high,
-            name=self.name(f"{name}_range"),
+        settings = self._range_settings(name)
+        return Value(*ActivationRange(low=low, high=high, **settings)(tensor))
+
+    def concatenated(
+        self, tensors: list[Any], name: str, axis: int, ranges: dict[int, Any]
+    ) -> Value:
+        """Several tensors as one, of one range.
+
+        Args:
+            tensors: Symbolic tensors.
+            name: Name of the layer that concatenates.
+            axis: The axis.
+            ranges: Those that tensors have already, by index.
+        """
+        layer = ConcatenationRange(
+            axis=axis, ranged=list(ranges), **self._range_settings(name)
         )
-        return Value(*layer(tensor))
+        if not ranges:
+            return Value(*layer(tensors))
+        return Value(*layer(tensors, input_ranges=list(ranges.values())))
+
+    def _range_settings(self, name):
+        return {
+            "quantizer": self.activation_quantizer(),
+            "momentum": self.config.everywhere.momentum,
+            "name": self.name(f"{name}_range"),
+        }
 
     def integers(self, value: Value, name: str) -> Value:
         """The value itself, or, if it is a float, one with a range.

@@ -31,7 +31,12 @@ def concatenation(builder: Builder, chain: Chain, inputs: list[Value]):
     """Its inputs take the range of its output."""
     layer = chain.first.operation
     tensors = [value.tensor for value in inputs]
-    return builder.result(chain, builder.copy(layer)(tensors))
+    if builder.shares_range(chain.last):
+        return Value(builder.copy(layer)(tensors))
+    ranges = {i: v.range for i, v in enumerate(inputs) if v.range is not None}
+    return builder.concatenated(
+        tensors, layer.name, axis=layer.axis, ranges=ranges
+    )
 
 
 def positions_mean(builder: Builder, chain: Chain, inputs: Value, mask=None):
