@@ -25,13 +25,14 @@ ROWS = {
     "models": 3,
     "surgery": 4,
     "distillation": 4,
-    "callbacks": 5,
-    "analysis": 5,
-    "convert": 5,
-    "interop": 5,
-    "storage": 5,
-    "training": 6,
-    "cli": 7,
+    "quantization": 5,
+    "callbacks": 6,
+    "analysis": 6,
+    "convert": 6,
+    "interop": 6,
+    "storage": 6,
+    "training": 7,
+    "cli": 8,
 }
 # It runs in a process of its own: importing its subject changes `tf.keras`.
 TFMOT_FILE = "interop/tfmot_child.py"

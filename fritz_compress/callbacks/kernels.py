@@ -1,33 +1,23 @@
 """Which weights callbacks on single weights may zero."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers
 
 from fritz_compress.checks import check_built
-from fritz_compress.graph import (
-    flatten_layers,
-    model_inside,
-    weights_by_attribute,
-)
+from fritz_compress.graph import weights_by_attribute
+from fritz_compress.surgery.kernel_axes import DEPTHWISE, summed_axes
 from fritz_compress.surgery.names import (
+    every_layer,
     find_layer,
     layers_inside,
     listed_reasons,
-    name_layers,
 )
 
 # What Keras calls weights that mix many inputs into many outputs.
 KERNELS = ("kernel", "pointwise_kernel", "recurrent_kernel", "embeddings")
-DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-TRANSPOSED = (
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +76,7 @@ def find_kernels(
     """
     ignored = layers_inside(find_layer(model, name) for name in ignored_layers)
     kernels, skipped, seen = [], [], set()
-    for outer, name, layer in _named_layers(model):
+    for outer, name, layer in every_layer(model):
         for attribute, weight in weights_by_attribute(layer).items():
             # Layers inside the layer come by themselves.
             if "." in attribute or len(weight.shape) < 2 or id(weight) in seen:
@@ -95,7 +85,7 @@ def find_kernels(
             reason = _reason_to_skip(layer, attribute, weight)
             if outer in ignored:
                 reason = f"'{name}' is in ignored_layers"
-            summed = () if reason else _summed(layer, weight)
+            summed = () if reason else summed_axes(layer, len(weight.shape))
             if reason is None and summed_only and not summed:
                 reason = "an embedding is looked up, not summed"
             if reason is None:
@@ -118,20 +108,6 @@ def measured_sparsity(kernels: Sequence[Kernel]) -> float:
     return zeros / sum(value.size for value in values)
 
 
-def _named_layers(
-    model,
-) -> Iterator[tuple[keras.Layer, str, keras.Layer]]:
-    """Layers of the model, their names, and all layers that each holds."""
-    for layer, name in name_layers(model).items():
-        if model_inside(layer) is not None or not isinstance(
-            layer, keras.Layer
-        ):
-            continue  # The layers of a model inside are named themselves.
-        for inner in flatten_layers(layer):
-            path = name if inner is layer else f"{name}/{inner.name}"
-            yield layer, path, inner
-
-
 def _reason_to_skip(layer, attribute, weight):
     if attribute == "depthwise_kernel" or isinstance(layer, DEPTHWISE):
         return "a depthwise kernel has few weights, and each counts"
@@ -140,14 +116,3 @@ def _reason_to_skip(layer, attribute, weight):
     if not weight.trainable:
         return "not trainable"
     return None
-
-
-def _summed(layer, weight):
-    axes = len(weight.shape)
-    if isinstance(layer, layers.Embedding):
-        return ()
-    if isinstance(layer, layers.EinsumDense):
-        terms, result = layer.equation.replace(" ", "").split("->")
-        letters = terms.split(",")[1]
-        return tuple(axis for axis, a in enumerate(letters) if a not in result)
-    return (axes - 1 if isinstance(layer, TRANSPOSED) else axes - 2,)

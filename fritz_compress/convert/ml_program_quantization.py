@@ -12,7 +12,7 @@ from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.mil_operations import OPERATIONS
 from fritz_compress.convert.report import FOLDED, LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
-from fritz_compress.ops.quantization import dequantize, linear_quantize
+from fritz_compress.ops.quantization import linear_quantize
 
 # Operations of MIL whose weights are kernels.
 KERNEL_OPERATIONS = ("conv", "conv_transpose", "linear", "matmul")
@@ -88,9 +88,9 @@ def _kmeans(values, nbits):
 
 
 def _evenly_spaced(values, nbits):
-    codes, scale, offset = linear_quantize(values, nbits, narrow=True)
-    codebook = dequantize(np.arange(2**nbits), scale, offset)
-    return codebook.astype(values.dtype), codes.reshape(-1)
+    coded = linear_quantize(values, nbits, ranges="least_squares")
+    codebook = np.arange(2**nbits) * coded.scale.item() + coded.offset.item()
+    return codebook.astype(values.dtype), coded.codes.reshape(-1)
 
 
 @dataclasses.dataclass

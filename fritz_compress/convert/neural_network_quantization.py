@@ -13,7 +13,8 @@ import numpy as np
 from fritz_compress.convert.neural_network import Network
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
-from fritz_compress.ops.quantization import linear_quantize, pack_bits
+from fritz_compress.ops.packing import pack_bits
+from fritz_compress.ops.quantization import linear_quantize
 from fritz_compress.silence import silenced
 
 MODES = ("linear", "kmeans")
@@ -158,12 +159,14 @@ def _half(values):
 
 
 def _linear(values, nbits, axis):
-    narrow = nbits < NARROW_BELOW
-    codes, scale, offset = linear_quantize(values, nbits, axis, narrow)
-    message = _packed(codes, nbits)
+    groups = [1] * values.ndim
+    groups[axis] = values.shape[axis]
+    ranges = "least_squares" if nbits < NARROW_BELOW else "minmax"
+    coded = linear_quantize(values, nbits, tuple(groups), ranges=ranges)
+    message = _packed(coded.codes, nbits)
     parameters = message.quantization.linearQuantization
-    parameters.scale.extend(scale.tolist())
-    parameters.bias.extend(offset.tolist())
+    parameters.scale.extend(coded.scale.reshape(-1).tolist())
+    parameters.bias.extend(coded.offset.reshape(-1).tolist())
     return message
 
 

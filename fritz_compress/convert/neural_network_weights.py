@@ -3,7 +3,7 @@
 import numpy as np
 
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.ops.quantization import dequantize, unpack_bits
+from fritz_compress.ops.packing import unpack_bits
 
 
 def numbers(weights, shape: tuple[int, ...], axis: int = 0) -> np.ndarray:
@@ -89,6 +89,7 @@ def _dequantized(codes, quantization, axis):
             f"expected 1 or {codes.shape[axis]} scales and as many offsets. "
             f"Received: {scale.size} and {offset.size}."
         )
-    if scale.size == 1:
-        return dequantize(codes, scale[0], offset[0])
-    return dequantize(codes, scale, offset, axis)
+    shape = [1] * codes.ndim
+    shape[axis] = scale.size
+    scale, offset = scale.reshape(shape), offset.reshape(shape)
+    return codes.astype("float32") * scale + offset

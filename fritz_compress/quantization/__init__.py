@@ -1,4 +1,4 @@
-"""Keras models of numbers of few bits."""
+"""From a model to a new model whose numbers take fewer bits."""
 
 from fritz_compress.quantization.aware import freeze, quantization_aware
 

@@ -10,12 +10,17 @@ from fritz_compress.checks import check_built, check_model
 from fritz_compress.layers import ActivationRange, QuantizedLayer
 from fritz_compress.quantization.aware_building import Builder, Value
 from fritz_compress.quantization.aware_chains import chains
-from fritz_compress.quantization.aware_config import AwareConfig
+from fritz_compress.quantization.aware_config import (
+    AwareConfig,
+    LayerSettings,
+)
 from fritz_compress.quantization.aware_rules import rule_of
+from fritz_compress.quantization.config import ConfigByLayer
 
 
 def quantization_aware(
-    model: keras.Model, config: Mapping[str, Any] | None = None
+    model: keras.Model,
+    config: ConfigByLayer | AwareConfig | Mapping[str, Any] | None = None,
 ) -> keras.Model:
     """A new model that computes with simulated integers while it trains.
 
@@ -35,13 +40,11 @@ def quantization_aware(
     Args:
         model: A Functional or built Sequential model in float32. It is not
             changed.
-        config: Settings for all layers, such as `{"weight_bits": 4}`, of
-            `weight_bits` (8; also 2 to 7), `activation_bits` (8; also 16),
-            `momentum` of the ranges (0.99) and `preserve` (`["zeros",
-            "codebooks"]`). Or a dictionary with `"global_config"`,
-            `"layer_type_configs"` by class and `"layer_name_configs"` by name
-            with `*`, each holding such settings, or `None` for layers to be
-            left float.
+        config: An `AwareConfig` for all layers, or a dictionary of its
+            arguments such as `{"weight_bits": 4}`; or a `ConfigByLayer`, or a
+            dictionary of its arguments, with such configurations by class and
+            by name, and `None` for layers to be left float. By default 8 bits
+            for all.
 
     Returns: a Functional model of the same inputs, outputs and weights, not
     compiled.
@@ -64,12 +67,10 @@ def quantization_aware(
     >>> to_tflite(aware, "model.tflite", samples=images[:10])
     """
     check_model(model)
-    config = AwareConfig(config)
     traced = graph.trace(model)
     check_built(model)
-    operations = [node.operation for node in traced.nodes]
-    config.check_used(operations)
-    _check_precision(operations)
+    config = LayerSettings(model, config)
+    _check_precision([node.operation for node in traced.nodes])
     builder = Builder(traced, config)
     inputs = _inputs(builder, model)
     found = chains(traced, lambda layer: config.of(layer) is None)

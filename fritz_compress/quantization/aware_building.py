@@ -14,7 +14,7 @@ from fritz_compress.layers import (
     RangeRounding,
 )
 from fritz_compress.quantization.aware_chains import Chain
-from fritz_compress.quantization.aware_config import AwareConfig
+from fritz_compress.quantization.aware_config import LayerSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Builder:
         copies: The new counterpart of each layer that has one.
     """
 
-    def __init__(self, traced: graph.Graph, config: AwareConfig):
+    def __init__(self, traced: graph.Graph, config: LayerSettings):
         self.config = config
         self.copies: dict[Any, keras.Operation] = {}
         self._traced = traced

@@ -1,31 +1,39 @@
-"""What a layer is quantized to, by its name, its class, or for all."""
+"""What a layer is trained for."""
 
 import dataclasses
-import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from fritz_compress.checks import check_count, check_fraction, described
+from fritz_compress.checks import check_count, check_fraction
+from fritz_compress.quantization.config import ConfigByLayer, config_by_layer
+from fritz_compress.surgery.names import name_layers
 
 _PRESERVABLE = ("zeros", "codebooks")
-_PARTS = ("global_config", "layer_type_configs", "layer_name_configs")
+_SAME_FOR_ALL = ("activation_bits", "momentum")
 
 
 @dataclasses.dataclass(frozen=True)
-class AwareSettings:
-    """How one layer is trained for integers.
+class AwareConfig:
+    """How a layer is trained for integers.
 
     Attributes:
-        weight_bits: Bits of a weight, 2 to 8. TFLite has 8 and 4.
-        activation_bits: Bits of an activation, 8, or 16 with symmetric ranges.
-        momentum: Of the moving average of the ranges, a fraction.
-        preserve: What training keeps: `"zeros"`, `"codebooks"`, both or
-            neither.
+        weight_bits: Bits of a weight, 2 to 8. Defaults to 8. TFLite has
+            integers of 8 and 4.
+        activation_bits: Bits of an activation, 8, or 16 with ranges that are
+            symmetric around zero. The same for all layers. Defaults to 8.
+        momentum: Share of an activation's range that a batch leaves, a
+            fraction. The same for all layers. Defaults to 0.99.
+        preserve: What training keeps, some of `"zeros"` and `"codebooks"`.
+            Defaults to both.
 
     Raises:
         TypeError, ValueError: for a value that is not as described.
+
+    Example:
+
+    >>> AwareConfig(weight_bits=4)
     """
 
     weight_bits: int = 8
@@ -55,95 +63,51 @@ class AwareSettings:
         object.__setattr__(self, "preserve", tuple(kept))
 
 
-class AwareConfig:
-    """Settings for every layer of a model.
+class LayerSettings:
+    """The configuration of each layer of a model.
 
     Args:
-        config: Settings for all layers, as a dictionary; or one with
-            `"global_config"`, `"layer_type_configs"` (by class name) and
-            `"layer_name_configs"` (by name, with `*` and `?` as in file
-            names), each holding such dictionaries, or `None` for layers that
-            stay float. A name counts more than a class, the first pattern
-            that fits more than later ones. Number of bits and momentum of
-            activations are the global ones.
+        model: The model.
+        config: As `quantization_aware` takes it.
+
+    Attributes:
+        everywhere: What is the same for all layers.
 
     Raises:
-        TypeError, ValueError: for what is no such dictionary.
+        TypeError, ValueError: for a configuration that is not as described,
+            or that names layers that the model does not have.
     """
 
-    def __init__(self, config: Mapping[str, Any] | None = None):
-        config = _mapping("config", config)
-        if not set(config) & set(_PARTS):
-            config = {"global_config": config}
-        _check_keys("config", config, _PARTS)
-        whole = _mapping("global_config", config.get("global_config"))
-        self.everywhere = _settings("global_config", whole, {})
-        self._types, self._names = (
-            {
-                name: _settings(f"{part}['{name}']", own, whole)
-                for name, own in _mapping(part, config.get(part)).items()
-            }
-            for part in _PARTS[1:]
+    def __init__(
+        self,
+        model: keras.Model,
+        config: ConfigByLayer | AwareConfig | Mapping[str, Any] | None,
+    ):
+        self._config = config_by_layer(config, AwareConfig)
+        self._names = name_layers(model)
+        self._config.check_used(
+            [(name, layer) for layer, name in self._names.items()]
         )
+        self.everywhere = self._config.global_config or AwareConfig()
+        self._check_same_for_all()
 
-    def of(self, operation: keras.Operation) -> AwareSettings | None:
-        """The settings of one layer, `None` if it stays float."""
-        for pattern, settings in self._names.items():
-            if fnmatch.fnmatchcase(operation.name, pattern):
-                return settings
-        kind = type(operation).__name__
-        return self._types.get(kind, self.everywhere)
+    def of(self, operation: keras.Operation) -> AwareConfig | None:
+        """The configuration of a layer, `None` if it is left float."""
+        name = self._names.get(operation, operation.name)
+        return self._config.of(name, operation)
 
-    def check_used(self, operations: list[keras.Operation]) -> None:
-        """Whether every pattern and class fits a layer.
-
-        Raises:
-            ValueError: for one that fits none.
-        """
-        kinds = {type(operation).__name__ for operation in operations}
-        names = [operation.name for operation in operations]
-        for kind in set(self._types) - kinds:
-            raise ValueError(
-                f"`layer_type_configs` has '{kind}', but the model has no such "
-                f"layer. It has {sorted(kinds)}."
-            )
-        for pattern in self._names:
-            if not fnmatch.filter(names, pattern):
-                raise ValueError(
-                    f"`layer_name_configs` has '{pattern}', which fits no "
-                    "layer of the model. Pass names as `layer.name` has them."
-                )
-
-
-def _settings(name, own, whole):
-    if own is None:
-        return None
-    fields = [field.name for field in dataclasses.fields(AwareSettings)]
-    own = _mapping(name, own)
-    _check_keys(name, own, fields)
-    settings = AwareSettings(**{**whole, **own})
-    for field in ("activation_bits", "momentum") if whole is not own else ():
-        if field in own and name != "global_config":
-            raise ValueError(
-                f"`{field}` is the same for all layers. Received: {name} with "
-                f"'{field}'. Pass it in `global_config`."
-            )
-    return settings
-
-
-def _mapping(name, value):
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(
-            f"`{name}` must be a dictionary. Received: {described(value)}."
-        )
-    return value
-
-
-def _check_keys(name, value, known):
-    unknown = [key for key in value if key not in known]
-    if unknown:
-        raise ValueError(
-            f"`{name}` may have the keys {list(known)}. Received: {unknown}."
-        )
+    def _check_same_for_all(self):
+        others = {
+            **self._config.layer_type_configs,
+            **self._config.layer_name_configs,
+        }
+        for layers, other in others.items():
+            for field in _SAME_FOR_ALL if other else ():
+                own, whole = getattr(other, field), self.everywhere
+                if own != getattr(whole, field):
+                    raise ValueError(
+                        f"`{field}` must be the same for all layers, "
+                        f"{getattr(whole, field)} here. Received: "
+                        f"{field}={own} for '{layers}'. Set it in "
+                        "`global_config` and repeat it where others are set."
+                    )

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 
-MOST_ENTRIES = 256
-# A kernel of fewer weights per entry has few values by chance, if at all.
-LEAST_SHARED = 2
+from fritz_compress.ops.codes import CodebookCodes, group_numbers
+from fritz_compress.ops.recognition import recognize
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,31 +24,21 @@ class Clusters:
 
 
 def clusters_of(kernel: np.ndarray) -> Clusters | None:
-    """The clusters of a kernel, `None` if it has none.
+    """The clusters of a kernel whose weights are entries of a codebook.
 
     Args:
         kernel: With its output channels on the last axis.
+
+    Returns: `None` for weights that are on a grid, or quantized in no way.
     """
-    whole = _clusters(kernel)
-    if whole is not None:
-        return Clusters(whole[0].reshape(kernel.shape), whole[1], False)
-    members, count = [], 0
-    for channel in np.moveaxis(kernel, -1, 0):
-        own = _clusters(channel)
-        if own is None:
-            return None
-        members.append(own[0].reshape(channel.shape) + count)
-        count += own[1]
-    return Clusters(np.stack(members, axis=-1).astype("int32"), count, True)
-
-
-def has_zeros(layer: keras.layers.Layer) -> bool:
-    """Whether a kernel has weights that were pruned."""
-    return not np.all(keras.ops.convert_to_numpy(layer.kernel))
-
-
-def _clusters(values):
-    entries, members = np.unique(values, return_inverse=True)
-    if len(entries) > min(MOST_ENTRIES, values.size // LEAST_SHARED):
+    codes = recognize(kernel)
+    if not isinstance(codes, CodebookCodes):
         return None
-    return members.astype("int32"), len(entries)
+    size = codes.codebooks.shape[-1]
+    entries = group_numbers(codes.groups, codes.shape) * size + codes.codes
+    used, members = np.unique(entries, return_inverse=True)
+    return Clusters(
+        members.reshape(kernel.shape).astype("int32"),
+        len(used),
+        per_channel=codes.groups[-1] == kernel.shape[-1],
+    )

@@ -2,12 +2,12 @@
 
 import collections
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 
 from fritz_compress.checks import check_name
-from fritz_compress.graph import model_inside
+from fritz_compress.graph import flatten_layers, model_inside
 
 
 def name_layers(model: keras.Model) -> dict[keras.Operation, str]:
@@ -44,6 +44,26 @@ def find_layer(model: keras.Model, name: str) -> keras.Operation:
         f"Model '{model.name}' has no layer of this name. Received: "
         f"'{name}'.{hint}"
     )
+
+
+def every_layer(
+    model: keras.Model,
+) -> Iterator[tuple[keras.Layer, str, keras.Layer]]:
+    """All layers of a model, those that wrappers and attention hold too.
+
+    Yields: a layer as in `name_layers`, the name of a layer that it holds, or
+    its own, such as `"attention/query"`, and that layer. Models inside the
+    model are left out, as their layers come by themselves.
+    """
+    for layer, name in name_layers(model).items():
+        if model_inside(layer) is not None or not isinstance(
+            layer, keras.Layer
+        ):
+            continue
+        for inner in flatten_layers(layer):
+            yield layer, (
+                name if inner is layer else f"{name}/{inner.name}"
+            ), inner
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -124,6 +124,12 @@ def remove_pruned_filters(
     return remove_channels(flow, gone, optimizer_state)
 
 
+def copied(model: keras.Model) -> keras.Model:
+    """The same model made anew, not compiled; see `remove_filters`."""
+    flow = label_channels(model, find_rule)
+    return rebuild(flow, lambda labels: np.arange(len(labels)))
+
+
 def remove_channels(
     flow: Flow, roots: Sequence[np.ndarray], optimizer_state: bool
 ) -> keras.Model:

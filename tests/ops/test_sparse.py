@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 
 from fritz_compress.ops import sparse
-from fritz_compress.ops.quantization import pack_bits
+from fritz_compress.ops.packing import pack_bits
 
 DTYPES = [
     *("float32", "float64", "float16", "int8", "uint16", "int64", "bool"),

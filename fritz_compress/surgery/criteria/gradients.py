@@ -16,9 +16,7 @@ from fritz_compress.surgery.criteria.samples import (
     check_has_targets,
 )
 from fritz_compress.surgery.groups import ChannelGroup
-from fritz_compress.surgery.labelling import label_channels
-from fritz_compress.surgery.rebuilding import rebuild
-from fritz_compress.surgery.rules import find_rule
+from fritz_compress.surgery.removal import copied
 from fritz_compress.surgery.training_state import counterparts
 
 Loss = str | keras.Loss | Callable[[Any, Any], Any] | Sequence | Mapping
@@ -102,7 +100,7 @@ class Taylor(Criterion):
         changes = [np.zeros(group.channels) for group in groups]
         data = batches(self.x, self.y, self.batch_size)
         count = 0
-        for found in _gradients(model, values, self._losses(model), data):
+        for found in batch_gradients(model, values, self._losses(model), data):
             products = {
                 key: np.multiply(values[key], gradient, dtype="float64")
                 for key, gradient in found.items()
@@ -166,14 +164,14 @@ class _Prediction(keras.Model):
         return self.model(inputs, training=False)
 
 
-def _gradients(
+def batch_gradients(
     model: keras.Model,
     wanted: Mapping[int, np.ndarray],
     losses: Mapping[str, Any],
     data: Iterable[tuple],
 ) -> Iterator[dict[int, np.ndarray]]:
     """For every batch the gradients of the weights of the ids wanted."""
-    copy = _copy(model)
+    copy = copied(model)
     originals = counterparts(copy, model)
     copy.trainable = True
     for weight in copy.weights:
@@ -205,11 +203,6 @@ def _check_finite(products, batch):
             "what the model makes of its inputs does, or the loss of both: "
             "look at them, and at `model.evaluate`."
         )
-
-
-def _copy(model):
-    flow = label_channels(model, find_rule)
-    return rebuild(flow, lambda labels: np.arange(len(labels)))
 
 
 def _changes(group, products):
