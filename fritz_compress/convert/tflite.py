@@ -19,6 +19,7 @@ from fritz_compress.convert.handover import (
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.report import FOLDED, ConversionReport, LayerReport
 from fritz_compress.layers import ActivationRange
+from fritz_compress.quantization import Ranges, apply_ranges
 from fritz_compress.silence import silenced
 
 # Bits of a kernel, and the agreement with Keras in decibels that a sound file
@@ -30,8 +31,8 @@ QUANTIZATIONS = {
     "int8": (8, 20.0),
     "int16x8": (8, 30.0),
 }
-# The same for a model with simulated integers.
-AWARE = (8, 30.0)
+# A model that says itself which integers, and the same number for it.
+_SIMULATED, _SIMULATED_PSNR = "with simulated integers", 30.0
 # Integer kinds and the sets of operations of `tf.lite.OpsSet` they use.
 _INTEGER = {
     "int8": "TFLITE_BUILTINS_INT8",
@@ -48,6 +49,7 @@ def to_tflite(
     image_size: tuple[int, int] | None = None,
     samples: np.ndarray | None = None,
     min_psnr: float | None = None,
+    ranges: Ranges | None = None,
 ) -> ConversionReport:
     """Writes a `.tflite` file, runs it, and compares it with Keras.
 
@@ -89,6 +91,8 @@ def to_tflite(
         min_psnr: Lowest agreement with Keras that is accepted, in decibels.
             By default 60, 50, 25, 20 and 30 in the order of the table, and 30
             for a model with simulated integers.
+        ranges: For `"int8"`: what `quantization.calibrate` returned, in place
+            of representative data.
 
     Raises:
         ValueError: for an argument that is not as described.
@@ -103,10 +107,12 @@ def to_tflite(
     path = files.check_suffix(path, [".tflite"])
     files.check_replaceable(path, folder=False)
     bits, default_psnr = _settings(quantization)
-    traced = _traced(model, image_size)
+    traced = _traced(_with_ranges(model, ranges, quantization), image_size)
     if tflite_aware.is_aware(traced):
         tflite_aware.check_quantization(traced, quantization)
-        quantization, (bits, default_psnr) = "aware", AWARE
+        quantization = _SIMULATED
+        if ranges is None:
+            bits, default_psnr = 8, _SIMULATED_PSNR
     samples = sampling.samples_for(model, samples, image_size)
     expected = keras_outputs(model, samples)
     data = _representative(
@@ -128,6 +134,18 @@ def to_tflite(
         f"TFLite {quantization or 'float32'} file of model '{model.name}'",
         default_psnr if min_psnr is None else min_psnr,
     )
+
+
+def _with_ranges(model, ranges, quantization):
+    """The model to write: that of the user, or one with simulated integers."""
+    if ranges is None:
+        return model
+    if quantization != "int8":
+        raise ValueError(
+            "`ranges` are for quantization='int8'. Received: quantization="
+            f"{quantization!r}. Leave them out."
+        )
+    return apply_ranges(model, ranges)
 
 
 def _settings(quantization):

@@ -143,17 +143,9 @@ class QuantizedLayer(keras.layers.Layer):
         integers stand for, shape `(channels,)`; and the bias, rounded to the
         steps of the sums of products, or `None`.
         """
-        kernel, bias = self._kernel(), self._bias()
-        limit = self._limit(kernel)
-        if self.normalization is not None:
-            gain, offset = _gain_and_offset(self.normalization)
-            kernel, limit = kernel * gain, limit * ops.abs(gain)
-            bias = offset if bias is None else bias * gain + offset
-        limit = ops.where(limit > 0, limit, 1.0)
+        kernel, limit, bias = self._folded()
         if bias is None:
             return kernel, limit, None
-        if self.keep_zeros:
-            bias = bias * self.kept_channels
         top = 2 ** (self.quantizer.nbits - 1) - 1
         # A nearly dead channel: its step must not be too small for its bias.
         least = ops.abs(bias) / input_step * (top / _LARGEST_BIAS)
@@ -161,6 +153,13 @@ class QuantizedLayer(keras.layers.Layer):
         step = ops.stop_gradient(input_step) * limit / top
         rounded = ops.round(bias / step) * step
         return kernel, limit, bias + ops.stop_gradient(rounded - bias)
+
+    def call_with_floats(self, inputs: Any) -> Any:
+        """What the layers inside compute at inference, nothing rounded."""
+        kernel, _, bias = self._folded()
+        outputs = self._linear(inputs, kernel)
+        outputs = outputs if bias is None else outputs + bias
+        return _ACTIVATIONS[self.activation](outputs)
 
     def plain_kernel(self) -> Any:
         """The layer's own kernel with zeros and clusters as they are kept."""
@@ -198,6 +197,18 @@ class QuantizedLayer(keras.layers.Layer):
                 alive = ops.logical_or(alive, weight != 0)
             self.kept_channels.assign(ops.cast(alive, "float32"))
 
+    def _folded(self):
+        """Kernel, its limits and bias with the normalization in them."""
+        kernel, bias = self._kernel(), self._bias()
+        limit = self._limit(kernel)
+        if self.normalization is not None:
+            gain, offset = _gain_and_offset(self.normalization)
+            kernel, limit = kernel * gain, limit * ops.abs(gain)
+            bias = offset if bias is None else bias * gain + offset
+        if self.keep_zeros and bias is not None:
+            bias = bias * self.kept_channels
+        return kernel, ops.where(limit > 0, limit, 1.0), bias
+
     def _normalized(self, inputs):
         """With the statistics of the batch."""
         kernel, bias = self._kernel(), self._bias()
@@ -215,8 +226,10 @@ class QuantizedLayer(keras.layers.Layer):
         )
 
     def _rounded(self, inputs, kernel, limit):
-        """The layer on a kernel of few values, its channels last."""
-        kernel = self.quantizer(kernel, -limit, limit)
+        return self._linear(inputs, self.quantizer(kernel, -limit, limit))
+
+    def _linear(self, inputs, kernel):
+        """The layer on another kernel, whose channels are last."""
         shape = tuple(self.layer.kernel.shape)
         return self._operation.apply(
             self.layer, inputs, self._operation.turn_back(kernel, shape)

@@ -1,5 +1,16 @@
 """From a model to a new model whose numbers take fewer bits."""
 
 from fritz_compress.quantization.aware import freeze, quantization_aware
+from fritz_compress.quantization.calibration import (
+    Ranges,
+    apply_ranges,
+    calibrate,
+)
 
-__all__ = ["freeze", "quantization_aware"]
+__all__ = [
+    "Ranges",
+    "apply_ranges",
+    "calibrate",
+    "freeze",
+    "quantization_aware",
+]

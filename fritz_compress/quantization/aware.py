@@ -148,7 +148,12 @@ class _Rebuilding:
         if node is not chain.last:
             return Value(None)  # Nothing but the chain reads it.
         args, kwargs = self.arguments.pop(chain)
-        kwargs.pop("training", None)
+        # Whether to train is told when the new model is called.
+        kwargs = {
+            name: value
+            for name, value in kwargs.items()
+            if name != "training" and value is not None
+        }
         if self.builder.config.of(chain.first.operation) is None:
             return self.as_it_was(node.operation, args, kwargs)
         result = rule_of(chain)(self.builder, chain, *args, **kwargs)

@@ -145,8 +145,8 @@ class Builder:
             self._late[key] = self.measured(value.tensor, f"{name}_input")
         return self._late[key]
 
-    def averaged(self, tensor: Any, source: Value, name: str) -> Value:
-        """A tensor rounded to the levels of what it was averaged from."""
+    def rounded(self, tensor: Any, source: Value, name: str) -> Value:
+        """A tensor rounded to the levels of what it was computed from."""
         layer = RangeRounding(
             self.activation_quantizer(), name=self.name(f"{name}_rounding")
         )
@@ -180,6 +180,8 @@ class Builder:
         (output, *others) = node.outputs
         readers = self._consumers.get(output, [])
         if others or len(readers) != 1 or self.leaves(output):
+            return False
+        if type(node.operation) is keras.layers.Concatenate:
             return False
         (reader,) = readers
         if self.config.of(reader.operation) is None:

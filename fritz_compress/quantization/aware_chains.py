@@ -10,7 +10,7 @@ from fritz_compress import graph
 from fritz_compress.layers.linear_operations import operation_of
 
 # A ReLU behind these is part of their operation in TFLite.
-_FUSING = (keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply)
+_FUSING = ("Add", "Multiply", "Subtract")
 _RELUS = {keras.activations.relu: "relu", keras.activations.relu6: "relu6"}
 
 
@@ -38,6 +38,11 @@ class Chain:
     def operations(self) -> tuple[keras.Operation, ...]:
         """What is called."""
         return tuple(node.operation for node in self.nodes)
+
+    @property
+    def key(self) -> tuple:
+        """The same for chains that compute the same with the same weights."""
+        return _key(self.nodes)
 
     @property
     def normalization(self) -> keras.layers.BatchNormalization | None:
@@ -72,15 +77,15 @@ def chains(
         for node in traced.nodes
     }
     calls = collections.Counter(node.operation for node in traced.nodes)
-    alike = collections.Counter(map(_operations, drafts.values()))
+    alike = collections.Counter(map(_key, drafts.values()))
     found, taken = [], set()
     for node, draft in drafts.items():
         if node in taken:
             continue
         if any(
-            calls[operation] != alike[_operations(draft)]
-            for operation in _operations(draft)
-            if getattr(operation, "weights", [])
+            calls[node.operation] != alike[_key(draft)]
+            for node in draft
+            if getattr(node.operation, "weights", [])
         ):
             draft = [node]
         taken.update(draft)
@@ -117,8 +122,11 @@ def relu_name(activation: Callable) -> str | None:
     return _RELUS.get(activation)
 
 
-def _operations(nodes):
-    return tuple(node.operation for node in nodes)
+def _key(nodes):
+    followers = [
+        fused_activation(node.operation) or node.operation for node in nodes[1:]
+    ]
+    return (nodes[0].operation, *followers)
 
 
 def _only_reader(traced, is_float):
@@ -144,7 +152,7 @@ def _draft(node, reader):
         follower = reader(node)
         if follower is not None and is_batch_normalization(follower):
             chain.append(follower)
-    elif not isinstance(node.operation, _FUSING):
+    elif node.kind not in _FUSING:
         if not is_batch_normalization(node):
             return chain
     follower = reader(chain[-1])

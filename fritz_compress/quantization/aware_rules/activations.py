@@ -3,7 +3,11 @@
 import keras
 
 from fritz_compress.quantization.aware_building import Builder, Value
-from fritz_compress.quantization.aware_chains import Chain, relu_name
+from fritz_compress.quantization.aware_chains import (
+    Chain,
+    fused_activation,
+    relu_name,
+)
 
 # Their 8-bit outputs have these ranges in TFLite, whatever comes in.
 _FIXED = {
@@ -12,7 +16,6 @@ _FIXED = {
     keras.activations.tanh: (-1.0, 127 / 128),
 }
 _MEASURED = (
-    keras.activations.elu,
     keras.activations.leaky_relu,
     keras.activations.hard_silu,
 )
@@ -30,17 +33,15 @@ def activated(builder: Builder, value: Value, function, name: str):
         product = keras.layers.Multiply(name=builder.name(f"{name}_silu"))
         outputs = product([value.tensor, gate.tensor])
         return builder.measured(outputs, f"{name}_silu")
-    if function in _FIXED:
-        ends = _FIXED[function]
-    elif relu_name(function):
-        ends = (0.0, None)
-    elif function in _MEASURED:
-        ends = (None, None)
-    else:
+    relu = relu_name(function)
+    if not relu and function not in (*_FIXED, *_MEASURED):
         return None
     title = f"{name}_{function.__name__}"
     layer = keras.layers.Activation(function, name=builder.name(title))
-    return builder.measured(layer(value.tensor), title, *ends)
+    outputs = layer(value.tensor)
+    if relu:
+        return builder.rounded(outputs, value, title)
+    return builder.measured(outputs, title, *_FIXED.get(function, ()))
 
 
 def activation(builder: Builder, chain: Chain, inputs: Value):
@@ -51,19 +52,17 @@ def activation(builder: Builder, chain: Chain, inputs: Value):
 
 
 def own_function(builder: Builder, chain: Chain, inputs: Value):
-    """A layer or operation that is an activation of its own class."""
+    """A layer or operation that is an activation of its own class.
+
+    A ReLU keeps the range of what comes in: that has its integers already,
+    and TFLite may make both one operation.
+    """
     operation = chain.first.operation
     inputs = builder.integers(inputs, operation.name)
     outputs = builder.copy(operation)(inputs.tensor)
-    low = 0.0 if relu_like(operation) else None
-    return builder.measured(outputs, operation.name, low)
-
-
-def relu_like(operation) -> bool:
-    """Whether nothing below zero comes out."""
-    if isinstance(operation, keras.layers.ReLU):
-        return not operation.negative_slope
-    return type(operation).__name__ in ("Relu", "Relu6")
+    if fused_activation(operation):
+        return builder.rounded(outputs, inputs, operation.name)
+    return builder.measured(outputs, operation.name)
 
 
 def softmax(builder: Builder, chain: Chain, inputs: Value):
@@ -90,7 +89,6 @@ LAYERS = {
     keras.layers.LeakyReLU: own_function,
     keras.layers.PReLU: own_function,
     keras.layers.ReLU: own_function,
-    keras.layers.ELU: own_function,
     keras.layers.Softmax: softmax,
 }
 OPERATIONS = {

@@ -13,26 +13,26 @@ def elementwise(builder: Builder, chain: Chain, inputs: list[Value]):
     outputs = [value.tensor for value in inputs]
     for operation in chain.operations:
         outputs = builder.copy(operation)(outputs)
-    low = 0.0 if chain.activation != "linear" else None
-    return builder.result(chain, outputs, low)
+    return builder.result(chain, outputs, _lowest(chain))
 
 
 def pair(builder: Builder, chain: Chain, x1, x2):
     """The same as an operation of `keras.ops`, of two tensors."""
     if not (isinstance(x1, Value) and isinstance(x2, Value)):
         return None
-    operation = chain.first.operation
-    x1, x2 = (builder.integers(x, operation.name) for x in (x1, x2))
-    outputs = builder.copy(operation)(x1.tensor, x2.tensor)
-    return builder.result(chain, outputs)
+    name = chain.first.operation.name
+    x1, x2 = (builder.integers(x, name) for x in (x1, x2))
+    first, *others = map(builder.copy, chain.operations)
+    outputs = first(x1.tensor, x2.tensor)
+    for operation in others:
+        outputs = operation(outputs)
+    return builder.result(chain, outputs, _lowest(chain))
 
 
 def concatenation(builder: Builder, chain: Chain, inputs: list[Value]):
     """Its inputs take the range of its output."""
     layer = chain.first.operation
     tensors = [value.tensor for value in inputs]
-    if builder.shares_range(chain.last):
-        return Value(builder.copy(layer)(tensors))
     ranges = {i: v.range for i, v in enumerate(inputs) if v.range is not None}
     return builder.concatenated(
         tensors, layer.name, axis=layer.axis, ranges=ranges
@@ -44,6 +44,11 @@ def positions_mean(builder: Builder, chain: Chain, inputs: Value, mask=None):
     layer = chain.first.operation
     inputs = builder.integers(inputs, layer.name)
     return builder.result(chain, builder.copy(layer)(inputs.tensor))
+
+
+def _lowest(chain):
+    """The end of the range that is known of what a chain makes."""
+    return None if chain.activation == "linear" else 0.0
 
 
 LAYERS = {

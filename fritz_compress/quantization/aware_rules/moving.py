@@ -72,7 +72,7 @@ def average(builder: Builder, chain: Chain, inputs: Value):
     operation = chain.first.operation
     inputs = builder.integers(inputs, operation.name)
     outputs = builder.copy(operation)(inputs.tensor)
-    return builder.averaged(outputs, inputs, operation.name)
+    return builder.rounded(outputs, inputs, operation.name)
 
 
 def resize(builder: Builder, chain: Chain, inputs: Value):

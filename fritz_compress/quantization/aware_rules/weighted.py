@@ -25,7 +25,7 @@ def weighted(builder: Builder, chain: Chain, inputs: Value):
     inputs = builder.integers(inputs, layer.name)
     fused = _fused(chain)
     quantized = builder.once(
-        chain.operations,
+        chain.key,
         lambda: _quantized(builder, chain, layer, chain.normalization, fused),
     )
     outputs = quantized(inputs.tensor, inputs.range)
@@ -47,7 +47,7 @@ def separable(builder: Builder, chain: Chain, inputs: Value):
             _quantized(builder, chain, pointwise, chain.normalization, fused),
         )
 
-    depthwise, pointwise = builder.once(chain.operations, make)
+    depthwise, pointwise = builder.once(chain.key, make)
     middle = depthwise(inputs.tensor, inputs.range)
     middle = builder.measured(middle, depthwise.name)
     outputs = pointwise(middle.tensor, middle.range)
@@ -71,7 +71,7 @@ def normalization(builder: Builder, chain: Chain, inputs: Value):
         ones.trainable = False
         return _quantized(builder, chain, ones, layer, chain.activation)
 
-    quantized = builder.once(chain.operations, make)
+    quantized = builder.once(chain.key, make)
     outputs = builder.with_rank_four(
         inputs.tensor, lambda x: quantized(x, inputs.range), layer.name
     )
