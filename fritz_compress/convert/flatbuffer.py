@@ -104,6 +104,31 @@ def quantize_convolutions(model: Any) -> None:
             code.version = max(code.version, 5)
 
 
+def multiply_scales(model: Any, node: int, factors: np.ndarray) -> None:
+    """Makes the scale of a node's kernel and bias one per channel, in place.
+
+    Args:
+        model: A `ModelT` object, not stripped yet, that has one scale for all
+            channels.
+        node: Number of the node.
+        factors: What the scale of each output channel is multiplied by.
+    """
+    constants = {}
+    for operator, part in _operators(model):
+        tensors = [part.tensors[i] for i in (*operator.inputs, *operator.outputs)]
+        if _owner(tensors, [node]):
+            sources = [part.tensors[i] for i in operator.inputs if i >= 0]
+            constants.update(
+                {id(t): t for t in sources if _is_weight(model, t)}
+            )
+    for tensor in constants.values():
+        quantization = tensor.quantization
+        scales = np.multiply(quantization.scale[0], factors)
+        quantization.scale = scales.astype("float32")
+        quantization.zeroPoint = np.zeros(len(factors), "int64")
+        quantization.quantizedDimension = 0
+
+
 def _is_convolution(model, operator):
     code = model.operatorCodes[operator.opcodeIndex].builtinCode
     return code == _schema().BuiltinOperator.CONV_2D

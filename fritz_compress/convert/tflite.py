@@ -198,6 +198,8 @@ def _converted(traced, quantization, data):
         model = flatbuffer.read(
             _run_converter(traced, function, quantization, data)
         )
+    if quantization == _SIMULATED:
+        tflite_aware.set_channel_scales(model, traced)
     if quantization == "dynamic":
         flatbuffer.quantize_convolutions(model)
     weighted = [i for i, node in enumerate(traced.nodes) if _weights(node)]

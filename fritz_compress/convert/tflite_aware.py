@@ -5,12 +5,14 @@ quantization, provided that it stands directly in front of the operation that
 reads a kernel, and directly behind the one that makes an activation.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from fritz_compress import graph
-from fritz_compress.convert import export
+from fritz_compress.convert import export, flatbuffer
 from fritz_compress.layers import (
     ActivationRange,
     ConcatenationRange,
@@ -62,9 +64,7 @@ def forms_of(traced: graph.Graph) -> dict[graph.Node, export.Form]:
 def activation_range(layer: ActivationRange, x: tf.Tensor, training=False):
     """One fake quantization with constants for its ends."""
     with tf.init_scope():  # Numbers, where the rest are symbols.
-        low, high = (float(end) for end in layer.range.numpy())
-        step, _ = layer.quantizer.scale_and_zero(low, high)
-        ends = tf.constant([low, high, float(step)]).numpy()
+        ends = np.append(layer.range.numpy(), activation_scale(layer))
     return _rounded(layer.quantizer, x, ends), tf.constant(ends)
 
 
@@ -95,23 +95,52 @@ def quantized_layer(
         kernel, limit, bias = layer.folded(step)
         kernel, limit = kernel.numpy(), limit.numpy()
         bias = None if bias is None else bias.numpy()
-    inner = layer.layer
     quantizer = layer.quantizer
+    if type(layer.layer) in _SCALED_LATER:
+        kernel, bias = kernel / limit, None if bias is None else bias / limit
+        limit = np.float32(1)
 
     def integers(shape):
-        return tf.quantization.fake_quant_with_min_max_vars_per_channel(
-            tf.reshape(tf.constant(kernel), shape),
-            -limit,
-            limit,
-            quantizer.nbits,
-            quantizer.narrow,
-        )
+        return quantizer(tf.reshape(tf.constant(kernel), shape), -limit, limit)
 
     def finish(outputs):
         outputs = outputs if bias is None else tf.nn.bias_add(outputs, bias)
         return _RELUS[layer.activation](outputs)
 
-    return _OPERATIONS[type(inner)](inner, x, kernel.shape, integers, finish)
+    operation = _OPERATIONS[type(layer.layer)]
+    return operation(layer.layer, x, kernel.shape, integers, finish)
+
+
+def set_channel_scales(model: Any, traced: graph.Graph) -> None:
+    """Gives the kernels that were written with one scale their own, in place.
+
+    The converter cannot turn a kernel with a scale per channel, as dense
+    layers and transposed convolutions need it. So it is handed kernel and
+    bias divided by the largest number of each channel: the same integers, all
+    with one scale, which is multiplied here.
+
+    Args:
+        model: A `ModelT` object of the file, with the names of its tensors.
+        traced: The graph that it was made of.
+    """
+    for number, node in enumerate(traced.nodes):
+        layer = node.operation
+        if type(layer) is QuantizedLayer and type(layer.layer) in _SCALED_LATER:
+            source = _producers(traced)[node.inputs[1]]
+            step = activation_scale(source.operation)
+            _, limit, _ = layer.folded(step)
+            flatbuffer.multiply_scales(model, number, limit.numpy())
+
+
+def activation_scale(layer: ActivationRange) -> np.float32:
+    """Width of a step of what leaves a range."""
+    low, high = layer.range.numpy()
+    step, _ = layer.quantizer.scale_and_zero(low, high)
+    return np.float32(step)
+
+
+def _producers(traced):
+    return {t: node for node in traced.nodes for t in node.outputs}
 
 
 def _convolution(layer, x, shape, integers, finish):
@@ -168,14 +197,9 @@ def _transposed(layer, x, shape, integers, finish):
 
 
 def _dense(layer, x, shape, integers, finish):
-    """A convolution: TFLite's dense layers cannot have a scale per unit."""
-    outputs = tf.nn.conv2d(
-        tf.reshape(x, (1, -1, 1, shape[0])),
-        integers((1, 1, *shape)),
-        1,
-        "VALID",
-    )
-    return tf.reshape(finish(outputs), (*x.shape[:-1], shape[1]))
+    rows = tf.reshape(x, (-1, shape[0]))
+    outputs = finish(tf.matmul(rows, integers(shape)))
+    return tf.reshape(outputs, (*x.shape[:-1], shape[1]))
 
 
 _OPERATIONS = {
@@ -185,6 +209,7 @@ _OPERATIONS = {
     keras.layers.Dense: _dense,
     keras.layers.DepthwiseConv2D: _depthwise,
 }
+_SCALED_LATER = (keras.layers.Conv2DTranspose, keras.layers.Dense)
 FORMS = {
     ActivationRange: activation_range,
     ConcatenationRange: concatenation_range,

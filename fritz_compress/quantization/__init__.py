@@ -6,11 +6,14 @@ from fritz_compress.quantization.calibration import (
     apply_ranges,
     calibrate,
 )
+from fritz_compress.quantization.integers import Integers, integers
 
 __all__ = [
+    "Integers",
     "Ranges",
     "apply_ranges",
     "calibrate",
     "freeze",
+    "integers",
     "quantization_aware",
 ]

@@ -24,6 +24,7 @@ import csv
 import datetime
 import importlib.metadata
 import pathlib
+import sys
 import time
 
 import keras
@@ -36,6 +37,9 @@ from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.files import whole_file
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import tflite_integers  # noqa: E402
+
 RESULTS = HERE / "quantization_aware.csv"
 SPEED = HERE / "quantization_aware_speed.csv"
 BATCH = 128
@@ -96,7 +100,7 @@ def fitted(model, data, steps, seed):
             chosen = order[start : start + BATCH]
             yield data.train[chosen], data.train_labels[chosen]
 
-    model.fit(batches(), steps_per_epoch=steps, epochs=1, verbose=2)
+    model.fit(batches(), steps_per_epoch=steps, epochs=1, shuffle=False, verbose=2)
 
 
 def trained_float(data, args):
@@ -135,6 +139,139 @@ def read(args, name):
     return keras.saving.load_model(args.work / f"{name}_{args.seed}.keras")
 
 
+def files(data, args):
+    """One line for each result there is, and for files made afterwards."""
+    rows = []
+    for path in sorted(args.work.glob(f"*_{args.seed}.keras")):
+        name = path.stem.removesuffix(f"_{args.seed}")
+        model = keras.saving.load_model(path)
+        if name.startswith("aware"):
+            rows.append(compared(name, model, {}, data, args))
+            continue
+        rows.append(float_row(name, model, data))
+        photos = {
+            "quantization": "int8",
+            "representative_data": data.train[:500],
+        }
+        rows.append(compared(f"{name}, int8 after", model, photos, data, args))
+        rows += [
+            compared(
+                f"{name}, {bits}-bit weights after",
+                quantization.apply_ranges(
+                    model,
+                    quantization.calibrate(model, data.train, 1000),
+                    {"weight_bits": bits},
+                ),
+                {},
+                data,
+                args,
+            )
+            for bits in (8, 4)
+        ]
+    write(RESULTS, rows, args)
+
+
+def float_row(name, model, data):
+    logits = model.predict(data.test, 500, verbose=0)
+    return {"run": name, "simulated": accuracy(logits, data)}
+
+
+def compared(name, model, options, data, args):
+    """Writes a file and compares all that it computes and holds."""
+    path = args.work / f"{name.replace(', ', '_').replace(' ', '_')}.tflite"
+    report = convert.to_tflite(
+        model, path, samples=data.test[:100], min_psnr=0, **options
+    )
+    file = LiteRTModel(path)
+    simulated = model.predict(data.test, 500, verbose=0)
+    logits = file(data.test)
+    row = {
+        "run": name,
+        "file": accuracy(logits, data),
+        "bytes": report.bytes,
+    }
+    if options:  # What was quantized by the converter simulates nothing.
+        return row
+    own = quantization.integers(model)
+    *_, output = own.activations.values()
+    difference = np.abs(simulated - logits) / output.scale
+    alike = simulated.argmax(-1) == logits.argmax(-1)
+    return {
+        **row,
+        "simulated": accuracy(simulated, data),
+        "agreement": round(float(alike.mean()), 5),
+        "mean_steps": round(float(difference.mean()), 4),
+        "max_steps": round(float(difference.max()), 2),
+        "equal_logits": round(float((difference < 0.5).mean()), 5),
+        **tflite_integers.equal(own, path.read_bytes()),
+    }
+
+
+def accuracy(logits, data):
+    return round(float((logits.argmax(-1) == data.test_labels).mean()), 4)
+
+
+def speed(data, args):
+    """Steps of the float network, of training and of frozen training."""
+    float_ = read(args, "float")
+    models = {"float": float_}
+    for bits in (8, 4):
+        config = {"weight_bits": bits}
+        models[f"aware_{bits}"] = quantization.quantization_aware(
+            float_, config
+        )
+        frozen = quantization.quantization_aware(float_, config)
+        quantization.freeze(frozen)
+        models[f"aware_{bits}_frozen"] = frozen
+    batch = data.train[:BATCH], data.train_labels[:BATCH]
+    times = {name: [] for name in models}
+    for model in models.values():
+        compiled(model, 1e-6, 1000)
+        for _ in range(5):
+            model.train_on_batch(*batch)
+    for _ in range(args.rounds):  # In turn, as the machine has other work.
+        for name, model in models.items():
+            start = time.perf_counter()
+            for _ in range(5):
+                model.train_on_batch(*batch)
+            times[name].append((time.perf_counter() - start) / 5)
+    base = np.median(times["float"])
+    rows = [
+        {
+            "model": name,
+            "backend": keras.backend.backend(),
+            "median_ms": round(1000 * float(np.median(own)), 1),
+            "least_ms": round(1000 * min(own), 1),
+            "ratio_of_medians": round(float(np.median(own) / base), 3),
+            "ratio_of_least": round(min(own) / min(times["float"]), 3),
+        }
+        for name, own in times.items()
+    ]
+    write(SPEED, rows, args)
+
+
+def write(path, rows, args):
+    """All rows at once; numbers that there are not stay empty."""
+    same = {
+        "seed": args.seed,
+        "date": datetime.date.today().isoformat(),
+        "versions": " ".join(
+            f"{name} {importlib.metadata.version(name)}"
+            for name in ("keras", "tensorflow", "ai-edge-litert")
+        ),
+    }
+    fields = dict.fromkeys(key for row in rows for key in row)
+    with whole_file(path) as unfinished:
+        with unfinished.open("w", newline="") as file:
+            writer = csv.DictWriter(
+                file, [*fields, *same], lineterminator="\n"
+            )
+            writer.writeheader()
+            for row in rows:
+                print(row)
+                writer.writerow({**row, **same})
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", type=pathlib.Path, required=True)
@@ -151,6 +288,10 @@ def main():
             command.add_argument("bits", type=int)
         command.add_argument("--more-epochs", type=float, default=2)
         command.add_argument("--rate", type=float, default=1e-3)
+    commands.add_parser("files").set_defaults(run=files)
+    timed = commands.add_parser("speed")
+    timed.set_defaults(run=speed)
+    timed.add_argument("--rounds", type=int, default=40)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     args.run(load(args.data), args)
