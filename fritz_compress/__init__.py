@@ -14,6 +14,7 @@ _VERBS = {
     "channel_groups": "surgery",
     "profile": "analysis",
     "prune_filters": "surgery",
+    "quantize_weights": "quantization",
     "remove_filters": "surgery",
     "remove_pruned_filters": "surgery",
     "to_coreml": "convert",
@@ -29,6 +30,7 @@ _NOUNS = (
     "layers",
     "losses",
     "models",
+    "quantization",
     "surgery",
     "training",
 )

@@ -4,16 +4,16 @@ import fritz_compress as fc
 
 TOP = """
     analysis callbacks channel_groups convert distillation graph interop layers
-    losses models profile prune_filters remove_filters remove_pruned_filters
-    surgery to_coreml to_tflite training
+    losses models profile prune_filters quantization quantize_weights
+    remove_filters remove_pruned_filters surgery to_coreml to_tflite training
 """
 NOUNS = {
     "analysis": """
         Profile SensitivityRow SensitivityTable plots profile sensitivity
     """,
     "callbacks": """
-        ConstantSparsity FilterPruning FilterRegularization
-        IterativePruning LotteryTicketRewinding MagnitudePruning
+        CodebookFineTuning ConstantSparsity FilterPruning
+        FilterRegularization IterativePruning LotteryTicketRewinding MagnitudePruning
         PolynomialDecay
     """,
     "convert": """
@@ -25,6 +25,10 @@ NOUNS = {
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
         load_pretrained
+    """,
+    "quantization": """
+        ConfigByLayer QuantizationReport QuantizedWeight WeightConfig
+        quantize_weights second_moments squared_gradients
     """,
     "surgery": """
         Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value

@@ -1,5 +1,6 @@
 """What happens during `model.fit`."""
 
+from fritz_compress.callbacks.codebooks import CodebookFineTuning
 from fritz_compress.callbacks.filter_pruning import FilterPruning
 from fritz_compress.callbacks.filter_regularization import (
     FilterRegularization,
@@ -10,6 +11,7 @@ from fritz_compress.callbacks.magnitude_pruning import MagnitudePruning
 from fritz_compress.ops.schedules import ConstantSparsity, PolynomialDecay
 
 __all__ = [
+    "CodebookFineTuning",
     "ConstantSparsity",
     "FilterPruning",
     "FilterRegularization",

@@ -13,11 +13,14 @@ import numpy as np
 from fritz_compress.convert.neural_network import Network
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.ops.codebooks import kmeans_codebook
+from fritz_compress.ops.codes import CodebookCodes, LinearCodes
 from fritz_compress.ops.packing import pack_bits
 from fritz_compress.ops.quantization import linear_quantize
+from fritz_compress.ops.recognition import recognize, recognize_codebook
 from fritz_compress.silence import silenced
 
 MODES = ("linear", "kmeans")
+MOST_BITS = 8  # Of a code.
 # The first specification that knows float16, and that knows codes.
 HALF_VERSION, CODES_VERSION = 2, 3
 NARROW_BELOW = 6  # Bits: with more of them the full range is the best.
@@ -45,7 +48,10 @@ def quantize_network(
 ) -> tuple[LayerReport, ...]:
     """Rewrites the float32 weights of a network in fewer bits, in place.
 
-    Kernels of convolutions and dense layers get codes of `nbits` bits:
+    A kernel that holds codes already, of up to `nbits` bits or with `None` of
+    up to 8, is stored in them, which changes no number: evenly spaced ones
+    per tensor or output channel, or one codebook. Other kernels of
+    convolutions and dense layers get codes of `nbits` bits:
 
     - "linear": one scale and offset per output channel, over the range of
       least squared error.
@@ -64,14 +70,28 @@ def quantize_network(
     Returns: one row for each Keras layer with weights.
     """
     notes: dict[str, list[str]] = {}
-    for layer in network.spec.neuralNetwork.layers:
-        if nbits is not None:
+    spec = network.spec
+    for layer in spec.neuralNetwork.layers:
+        if nbits is None:
+            _keep_codes(layer)
+        else:
             notes[layer.name] = _quantize_layer(layer, nbits, mode)
-    if nbits is not None:
-        version = HALF_VERSION if nbits == 16 else CODES_VERSION
-        spec = network.spec
-        spec.specificationVersion = max(spec.specificationVersion, version)
+    widths = {
+        _bits(weight.message)
+        for layer in spec.neuralNetwork.layers
+        for weight in _weights(layer)
+    }
+    version = max(map(_version, widths), default=1)
+    spec.specificationVersion = max(spec.specificationVersion, version)
     return _report(network, notes)
+
+
+def _keep_codes(layer):
+    """Stores kernels that hold codes in them."""
+    for weight in _weights(layer):
+        held = _held(_values(weight), weight.axis, MOST_BITS)
+        if held is not None and held.ByteSize() < weight.message.ByteSize():
+            weight.message.CopyFrom(held)
 
 
 def _quantize_layer(layer, nbits, mode):
@@ -95,8 +115,11 @@ def _quantize_layer(layer, nbits, mode):
 def _coded(values, axis, nbits, mode, unquantized):
     """The encoding of a kernel, and a note if it is not the one asked for."""
     largest = unquantized.ByteSize()
+    held = _held(values, axis, nbits)
+    if held is not None and held.ByteSize() < largest:
+        return held, ""
     if mode == "kmeans":
-        coded = _with_codebook(values, nbits)
+        coded = _with_codebook(*kmeans_codebook(values, 2**nbits), nbits)
         if coded.ByteSize() < largest:
             return coded, ""
     coded = _linear(values, nbits, axis)
@@ -158,23 +181,47 @@ def _half(values):
     return message
 
 
-def _linear(values, nbits, axis):
+def _held(values, axis, nbits):
+    """A kernel in the codes that it holds already, if it does."""
+    if axis is None:
+        return None
+    per_tensor = (1,) * values.ndim
+    groups = [per_tensor, _per_channel(values, axis)]
+    codes = recognize(values, groups)
+    if isinstance(codes, CodebookCodes) and codes.groups != per_tensor:
+        codes = recognize_codebook(values, per_tensor)
+    if codes is None or codes.nbits > nbits:
+        return None
+    if isinstance(codes, LinearCodes):
+        return _with_levels(codes)
+    return _with_codebook(codes.codebooks.reshape(-1), codes.codes, codes.nbits)
+
+
+def _per_channel(values, axis):
     groups = [1] * values.ndim
     groups[axis] = values.shape[axis]
+    return tuple(groups)
+
+
+def _linear(values, nbits, axis):
     ranges = "least_squares" if nbits < NARROW_BELOW else "minmax"
-    coded = linear_quantize(values, nbits, tuple(groups), ranges=ranges)
-    message = _packed(coded.codes, nbits)
+    groups = _per_channel(values, axis)
+    return _with_levels(linear_quantize(values, nbits, groups, ranges=ranges))
+
+
+def _with_levels(codes):
+    message = _packed(codes.codes, codes.nbits)
     parameters = message.quantization.linearQuantization
-    parameters.scale.extend(coded.scale.reshape(-1).tolist())
-    parameters.bias.extend(coded.offset.reshape(-1).tolist())
+    parameters.scale.extend(codes.scale.reshape(-1).tolist())
+    parameters.bias.extend(codes.offset.reshape(-1).tolist())
     return message
 
 
-def _with_codebook(values, nbits):
-    codebook, codes = kmeans_codebook(values, 2**nbits)
+def _with_codebook(codebook, codes, nbits):
     message = _packed(codes, nbits)
     table = message.quantization.lookupTableQuantization
-    table.floatValue.extend(codebook.tolist())
+    padding = 2**nbits - len(codebook)
+    table.floatValue.extend(np.pad(codebook, (0, padding), "edge").tolist())
     return message
 
 
@@ -189,6 +236,13 @@ def _bits(message):
     if message.rawValue:
         return message.quantization.numberOfBits
     return 16 if message.float16Value else 32
+
+
+def _version(bits):
+    """The first specification that knows numbers of so many bits."""
+    if bits == 32:
+        return 1
+    return HALF_VERSION if bits == 16 else CODES_VERSION
 
 
 def _report(network, notes):

@@ -4,6 +4,7 @@ import numpy as np
 
 from fritz_compress.ops import codes as coded
 from fritz_compress.ops import line_clusters
+from fritz_compress.ops.packing import check_nbits
 
 STARTS = ("optimal", "linear", "density", "random")
 CHUNK = 2**16  # Numbers that are coded at a time.
@@ -62,7 +63,7 @@ def kmeans_codebook(
     values = np.asarray(values, "float32")
     _check_codebook(values, size, start)
     if weights is not None:
-        weights = _checked_weights(weights, values.shape)
+        weights = checked_weights(weights, values.shape)
     centers = _distinct(values, size)
     if centers is None:
         flat = None if weights is None else weights.reshape(-1)
@@ -105,7 +106,7 @@ def codebook_quantize(
     rows = coded.to_rows(values, groups)
     row_weights = [None] * len(rows)
     if weights is not None:
-        weights = _checked_weights(weights, values.shape)
+        weights = checked_weights(weights, values.shape)
         row_weights = coded.to_rows(weights, groups)
     pairs = [
         kmeans_codebook(row, 2**nbits, row_weight, start, seed)
@@ -135,6 +136,26 @@ def nearest_codes(values: np.ndarray, codebook: np.ndarray) -> np.ndarray:
         chunk = slice(begin, begin + CHUNK)
         codes[chunk] = np.searchsorted(borders, flat[chunk])
     return codes.reshape(values.shape)
+
+
+def checked_weights(weights: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights of numbers, as float64.
+
+    Raises:
+        ValueError: unless they have the shape, are finite and not negative.
+    """
+    weights = np.asarray(weights, "float64")
+    if weights.shape != shape:
+        raise ValueError(
+            "`weights` must have the shape of `values`. Received: "
+            f"{weights.shape} and {shape}."
+        )
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError(
+            "`weights` must be finite and not negative. Received: from "
+            f"{weights.min()} to {weights.max()}."
+        )
+    return weights
 
 
 def _distinct(values, size):
@@ -177,14 +198,6 @@ def _simple_start(line, size, start, seed):
     return np.sort(drawn).astype("float64")
 
 
-def check_nbits(nbits: int) -> None:
-    """Raises a ValueError unless `nbits` is 1 to 16."""
-    if nbits not in range(1, 17):
-        raise ValueError(
-            f"`nbits` must be a whole number from 1 to 16. Received: {nbits!r}."
-        )
-
-
 def _check_codebook(values, size, start):
     if size not in range(2, 65537):
         raise ValueError(
@@ -200,18 +213,3 @@ def _check_codebook(values, size, start):
             "Only a finite, non-empty array has a codebook. Received: shape "
             f"{values.shape}."
         )
-
-
-def _checked_weights(weights, shape):
-    weights = np.asarray(weights, "float64")
-    if weights.shape != shape:
-        raise ValueError(
-            "`weights` must have the shape of `values`. Received: "
-            f"{weights.shape} and {shape}."
-        )
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(
-            "`weights` must be finite and not negative. Received: from "
-            f"{weights.min()} to {weights.max()}."
-        )
-    return weights

@@ -24,9 +24,10 @@ from fritz_compress.ops.codes import (
 
 MOST_BITS = 16  # Of one code.
 LENGTHS = (2, 3, 4, 5, 6, 8, 9, 12, 16)  # Of sub-vectors that are looked for.
-BLOCKS = (16, 32, 64, 128)  # Along the last axis but one.
-CHANNELS = (2, 4, 8, 16, 32, 64)  # That may share a codebook.
+BLOCKS = range(4, 129)  # Inputs that may share a scale.
+CHANNELS = range(2, 65)  # Outputs that may share a codebook.
 SAMPLE = 4096  # Numbers that tell most arrays without codes apart.
+CORNER = 3  # Groups along each axis, likewise.
 
 
 def recognize(
@@ -39,9 +40,9 @@ def recognize(
     Args:
         values: float32 numbers of any shape.
         groups: Shapes of groups to look for, see `ops.codes`. By default per
-            tensor, per channel of the last axis, of the last but one and of
-            both, blocks of 16 to 128 along the last but one, and 2 to 64
-            channels of the last that share a codebook.
+            tensor; per channel of the last axis, of the last but one, and of
+            both; blocks of 4 to 128 along one of them with a scale for each
+            index of the other; and 2 to 64 indices that share a codebook.
 
     Returns: codes whose `decode()` equals `values` number by number (a
     negative zero may come back positive), or `None` if none is smaller than
@@ -53,22 +54,25 @@ def recognize(
     LinearCodes(codes=[1, 0, 1, 2, 1, 0], scale=[1.0], offset=[-0.5], nbits=2)
     """
     values = np.asarray(values)
-    if values.dtype != "float32" or not np.isfinite(values).all():
+    if values.dtype != "float32" or not values.size:
+        return None
+    if not np.isfinite(values).all():
         return None
     values = values + np.float32(0)  # No negative zeros.
     best = None
     for shape in groups or _usual_groups(values.shape):
-        best = _smaller(
-            best, recognize_linear(values, shape, _limit(best, shape))
-        )
+        limit = _limit(best, shape)
+        linear = recognize_linear(values, shape, limit)
+        best = _smaller(best, linear, values)
     for shape in groups or _codebook_groups(values.shape):
-        best = _smaller(
-            best, recognize_codebook(values, shape, _limit(best, shape))
-        )
+        limit = _limit(best, shape)
+        codebook = recognize_codebook(values, shape, limit)
+        best = _smaller(best, codebook, values)
     if groups is None and values.ndim > 1 and not _repeats_numbers(best):
         for arguments in _sub_vectors(values.shape):
-            best = _smaller(best, recognize_product(values, *arguments))
-    return best if best and best.nbytes < values.nbytes else None
+            product = recognize_product(values, *arguments)
+            best = _smaller(best, product, values)
+    return best
 
 
 def recognize_linear(
@@ -76,35 +80,45 @@ def recognize_linear(
 ) -> LinearCodes | None:
     """The grids that an array holds, one for each group, or `None`.
 
-    Every difference in a group must be a multiple of the step, and every
-    number a multiple of one ulp of the group's largest, as `linear_quantize`
-    makes them. The step is the greatest common divisor: the grid found has
-    the same levels, or fewer where levels are not in use.
+    Every number must be a multiple of one ulp of the group's largest, as
+    `linear_quantize` makes them. The step is the greatest common divisor of
+    the numbers, so that zero is a level, or of their differences, whichever
+    takes fewer bytes: the grid found has the same levels, or fewer where
+    levels are not in use.
 
     Args:
         values: Finite float32 numbers.
         groups: Shape of the groups, see `ops.codes`.
         most_bits: Bits of a code above which `None` is returned.
     """
-    rows = to_rows(values, groups)
-    for part in (rows[:, : SAMPLE // len(rows) + 8], rows):
-        quantum, whole = _whole_numbers(part)
+    for rows in (_corner(values, groups), to_rows(values, groups)):
+        quantum, whole = _whole_numbers(rows)
         if whole is None:
             return None
-        step, top = _steps(whole)
-        nbits = max(int(top.max()).bit_length(), 1)
-        if nbits > most_bits:
+        grids = [
+            (step, lowest, nbits)
+            for step, lowest in (_through_zero(whole), _between(whole))
+            for nbits in [_bits((whole.max(axis=1) - lowest) // step)]
+            if nbits <= most_bits
+        ]
+        if not grids:
             return None
-    lowest = whole.min(axis=1)
-    if _is_symmetric(whole, step, nbits):
-        lowest = -step * symmetric_zero_point(nbits)
-    codes = (whole - lowest[:, None]) // step[:, None]
-    return LinearCodes(
-        from_rows(codes.astype(code_dtype(nbits)), groups, values.shape),
-        (step * quantum).astype("float32").reshape(groups),
-        (lowest * quantum).astype("float32").reshape(groups),
-        nbits,
-    )
+    found = []
+    for step, lowest, nbits in grids:
+        if _is_symmetric(whole, step, nbits):
+            lowest = -step * symmetric_zero_point(nbits)
+        codes = (whole - lowest[:, None]) // step[:, None]
+        found.append(
+            LinearCodes(
+                from_rows(
+                    codes.astype(code_dtype(nbits)), groups, values.shape
+                ),
+                (step * quantum).astype("float32").reshape(groups),
+                (lowest * quantum).astype("float32").reshape(groups),
+                nbits,
+            )
+        )
+    return min(found, key=lambda codes: codes.nbytes)
 
 
 def recognize_codebook(
@@ -120,10 +134,11 @@ def recognize_codebook(
     Returns: codes whose codebooks ascend, the last entry repeated where a
     group has fewer, or `None` where numbers other than zero hardly repeat.
     """
+    most = min(values.size // math.prod(groups) - 1, 2**most_bits)
+    for row in _corner(values, groups):
+        if len(np.unique(row)) > min(most, SAMPLE - 1):
+            return None
     rows = to_rows(values, groups)
-    most = min(rows.shape[1] - 1, 2**most_bits)
-    if len(np.unique(rows[0, :SAMPLE])) > min(most, SAMPLE - 1):
-        return None
     books = [np.unique(row) for row in rows]
     size = max(map(len, books))
     if size > most or sum(map(len, books)) > _half(values) + len(books):
@@ -182,10 +197,10 @@ def recognize_product(
     )
 
 
-def _smaller(best, codes):
-    if best is None or (codes is not None and codes.nbytes < best.nbytes):
-        return codes
-    return best
+def _smaller(best, codes, values):
+    """The smaller of two codes, if it is smaller than the array."""
+    most = values.nbytes if best is None else best.nbytes
+    return codes if codes is not None and codes.nbytes < most else best
 
 
 def _half(values):
@@ -221,29 +236,38 @@ def _sub_vectors(shape) -> Iterator[tuple[int, int, bool]]:
 
 
 def _usual_groups(shape):
-    """Per tensor, channel and block: shapes of groups without repetition."""
-    ones = [1] * (len(shape) - 2)
+    """Per tensor, channel and block."""
     found = [(1,) * len(shape)]
     if len(shape) >= 2:
-        inner, outer = shape[-2:]
+        ones, (inner, outer) = (1,) * (len(shape) - 2), shape[-2:]
         found += [(*ones, 1, outer), (*ones, inner, 1), (*ones, inner, outer)]
-        found += [
-            (*ones, inner // block, outer)
-            for block in BLOCKS
-            if inner % block == 0
-        ]
+        found += [(*ones, n, outer) for n in _counts(inner, BLOCKS)]
+        found += [(*ones, inner, n) for n in _counts(outer, BLOCKS)]
     return list(dict.fromkeys(found))
 
 
 def _codebook_groups(shape):
-    """Per tensor, channel, and some channels of the last axis."""
+    """Per tensor, channel, and some channels."""
     found = [(1,) * len(shape)]
     if len(shape) >= 2:
-        ones = (1,) * (len(shape) - 1)
-        shared = [n for n in (1, *CHANNELS) if shape[-1] % n == 0]
-        found += [(*ones, shape[-1] // n) for n in shared]
-        found += [(*ones[:-1], shape[-2], 1)]
+        ones, (inner, outer) = (1,) * (len(shape) - 2), shape[-2:]
+        found += [(*ones, 1, outer), (*ones, inner, 1), (*ones, inner, outer)]
+        found += [(*ones, 1, n) for n in _counts(outer, CHANNELS)]
+        found += [(*ones, n, 1) for n in _counts(inner, CHANNELS)]
     return list(dict.fromkeys(found))
+
+
+def _counts(side, sizes):
+    """How many blocks of each size an axis has, where they fill it."""
+    return [side // size for size in sizes if side % size == 0]
+
+
+def _corner(values, groups):
+    """Some numbers of some groups, one row for each."""
+    blocks = [side // count for side, count in zip(values.shape, groups)]
+    counts = tuple(min(count, CORNER) for count in groups)
+    ends = [slice(count * block) for count, block in zip(counts, blocks)]
+    return to_rows(values[tuple(ends)], counts)[:, :SAMPLE]
 
 
 def _whole_numbers(rows):
@@ -256,13 +280,22 @@ def _whole_numbers(rows):
     return quantum, whole if (whole == multiples).all() else None
 
 
-def _steps(whole):
-    """Step of each row, and its largest number in steps from its lowest."""
-    lowest = whole.min(axis=1)
-    step = np.gcd.reduce(whole - lowest[:, None], axis=1).astype("int64")
-    alone = np.where(lowest == 0, 1, np.abs(lowest))
-    step = np.where(step == 0, alone, step)
-    return step, (whole.max(axis=1) - lowest) // step
+def _through_zero(whole):
+    """Step and lowest level of each row, with zero among the levels."""
+    step = np.gcd.reduce(whole, axis=1).astype("int64")
+    lowest = np.minimum(whole.min(axis=1), 0).astype("int64")
+    return np.where(step == 0, 1, step), lowest
+
+
+def _between(whole):
+    """Step and lowest level of each row."""
+    lowest = whole.min(axis=1).astype("int64")
+    step = np.gcd.reduce(whole - lowest[:, None].astype("int32"), axis=1)
+    return np.where(step == 0, 1, step).astype("int64"), lowest
+
+
+def _bits(codes):
+    return max(int(codes.max()).bit_length(), 1)
 
 
 def _is_symmetric(whole, step, nbits):

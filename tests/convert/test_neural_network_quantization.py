@@ -17,6 +17,8 @@ from fritz_compress.convert.neural_network_quantization import (
 from fritz_compress.convert.neural_network_weights import numbers
 from fritz_compress.models import SmallStyleTransferNetwork
 from fritz_compress.ops import fidelity
+from fritz_compress.ops.packing import unpack_bits
+from fritz_compress.quantization import quantize_weights
 
 NBITS = [16, 8, 7, 6, 5, 4, 3, 2, 1]
 
@@ -126,6 +128,54 @@ def test_coremltools_decodes_the_same_numbers(small, nbits, mode):
         )
         checked += 1
     assert checked == 2
+
+
+HELD = {
+    "symmetric": {"nbits": 8},
+    "linear": {"nbits": 4, "mode": "linear"},
+    "tensor": {"nbits": 5, "granularity": "per_tensor"},
+    "kmeans": {"nbits": 3, "mode": "kmeans"},
+}
+# From Keras' kernel to that of the specification.
+ORDERS = {"conv": (3, 2, 0, 1), "transpose": (3, 2, 0, 1), "dense": (1, 0)}
+
+
+@pytest.mark.parametrize("nbits", [None, 8])
+@pytest.mark.parametrize("held", HELD)
+def test_codes_of_the_weights_are_written_as_they_are(small, held, nbits):
+    model, found = quantize_weights(small, HELD[held])
+    codes = {row.name: row.codes for row in found.weights if row.codes}
+    network = build_network(model)
+    quantize_network(network, nbits)
+    spec, messages = network.spec, {}
+    for layer in spec.neuralNetwork.layers:
+        kind = layer.WhichOneof("layer")
+        if kind in ("convolution", "innerProduct"):
+            name = network.owners[layer.name].name
+            messages[name] = getattr(layer, kind).weights
+    assert set(messages) == set(ORDERS)
+    for name, message in messages.items():
+        made = codes[f"{name}/kernel"]
+        order = ORDERS[name]
+        expected = made.codes.transpose(order)
+        stored = message.quantization.numberOfBits
+        assert stored == made.nbits == HELD[held]["nbits"]
+        received = unpack_bits(message.rawValue, stored, expected.size)
+        assert (received == expected.ravel()).all()
+        values = numbers(message, expected.shape, int(name == "transpose"))
+        assert (values == made.decode().transpose(order)).all()
+    inputs = np.random.default_rng(0).normal(size=(2, 7, 10, 4))
+    received = neural_network_interpreter.load(spec)(inputs)
+    expected = np.asarray(model(inputs))
+    tolerance = {None: 1e-4, 8: 3e-2}[nbits]  # Vectors are float16 then.
+    np.testing.assert_allclose(received, expected, atol=tolerance)
+    assert spec.specificationVersion == 3
+
+
+def test_more_bits_than_asked_for_are_not_kept(small):
+    model, _ = quantize_weights(small, {"nbits": 8, "mode": "linear"})
+    spec, _ = quantized(model, 4, "kmeans")
+    assert kernel_of(spec).quantization.numberOfBits == 4
 
 
 def test_linear_kernel_is_within_half_a_step_of_keras(small):

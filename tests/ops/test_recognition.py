@@ -43,6 +43,16 @@ def test_codebooks_come_back(groups, size):
     assert (found.codebooks == books).all()
 
 
+@pytest.mark.parametrize("shape", [(1568, 10), (300, 7), (5, 5, 1, 20)])
+def test_codebooks_of_awkward_shapes_come_back(shape):
+    rng = np.random.default_rng(1)
+    book = np.sort(rng.normal(size=(*[1] * len(shape), 16))).astype("float32")
+    codes = rng.integers(0, 16, shape).astype("uint8")
+    found = recognize(forms.CodebookCodes(codes, book, 4).decode())
+    assert isinstance(found, forms.CodebookCodes)
+    assert (found.codebooks == book).all() and (found.codes == codes).all()
+
+
 @pytest.mark.parametrize("axis, split", [(2, False), (2, True), (3, False)])
 def test_product_codes_come_back(axis, split):
     rng = np.random.default_rng(0)
