@@ -14,6 +14,7 @@ _VERBS = {
     "channel_groups": "surgery",
     "profile": "analysis",
     "prune_filters": "surgery",
+    "quantization_aware": "quantization",
     "quantize_weights": "quantization",
     "remove_filters": "surgery",
     "remove_pruned_filters": "surgery",
@@ -31,6 +32,7 @@ _NOUNS = (
     "losses",
     "models",
     "quantization",
+    "quantizers",
     "surgery",
     "training",
 )

@@ -13,6 +13,8 @@ from keras import ops
 
 from fritz_compress.checks import check_count, described
 
+__all__ = ["Linear", "LinearSymmetric", "get", "serialize"]
+
 # Range of numbers that are all zero: any will do, but none may be empty.
 _ANY = 1.0
 

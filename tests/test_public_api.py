@@ -4,8 +4,9 @@ import fritz_compress as fc
 
 TOP = """
     analysis callbacks channel_groups convert distillation graph interop layers
-    losses models profile prune_filters quantization quantize_weights
-    remove_filters remove_pruned_filters surgery to_coreml to_tflite training
+    losses models profile prune_filters quantization quantization_aware
+    quantize_weights quantizers remove_filters remove_pruned_filters surgery
+    to_coreml to_tflite training
 """
 NOUNS = {
     "analysis": """
@@ -21,15 +22,20 @@ NOUNS = {
         load sample_pictures to_coreml to_tflite
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
-    "layers": "DeprocessStylizedImage InstanceNormalization",
+    "layers": """
+        ActivationRange ConcatenationRange DeprocessStylizedImage
+        InstanceNormalization QuantizedLayer RangeRounding
+    """,
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
         load_pretrained
     """,
     "quantization": """
-        ConfigByLayer QuantizationReport QuantizedWeight WeightConfig
-        quantize_weights second_moments squared_gradients
+        AwareConfig ConfigByLayer Integers QuantizationReport QuantizedWeight
+        Ranges WeightConfig apply_ranges calibrate freeze integers
+        quantization_aware quantize_weights second_moments squared_gradients
     """,
+    "quantizers": "Linear LinearSymmetric get serialize",
     "surgery": """
         Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value
         Whole channel_groups criteria prune_filters register_rule
