@@ -5,12 +5,11 @@ from helpers import distinct_weights
 from keras import layers, ops
 
 
-def _model(size, make, inputs=1):
+def _model(size, make):
     def build():
         keras.utils.set_random_seed(0)
-        tensors = [keras.Input(size, name=f"in_{i}") for i in range(inputs)]
-        outputs = make(*tensors)
-        return distinct_weights(keras.Model(tensors, outputs))
+        inputs = keras.Input(size, name="inputs")
+        return distinct_weights(keras.Model(inputs, make(inputs)))
 
     return build
 
@@ -153,10 +152,10 @@ MODELS = {
     "relu_behind": _model(
         IMAGE,
         lambda x: layers.ReLU()(
-            layers.AveragePooling2D(2)(layers.ReLU(6)(layers.MaxPooling2D(2)(x)))
+            layers.AveragePooling2D(2)(
+                layers.ReLU(6)(layers.MaxPooling2D(2)(x))
+            )
         ),
     ),
-    "pooled": _model(
-        IMAGE, lambda x: layers.AveragePooling2D(3, 2, "same")(x)
-    ),
+    "pooled": _model(IMAGE, lambda x: layers.AveragePooling2D(3, 2, "same")(x)),
 }

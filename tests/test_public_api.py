@@ -14,8 +14,8 @@ NOUNS = {
     """,
     "callbacks": """
         CodebookFineTuning ConstantSparsity FilterPruning
-        FilterRegularization IterativePruning LotteryTicketRewinding MagnitudePruning
-        PolynomialDecay
+        FilterRegularization IterativePruning LotteryTicketRewinding
+        MagnitudePruning PolynomialDecay
     """,
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency

@@ -106,7 +106,9 @@ def test_names_and_objects_are_checked():
     assert quantizers.get("linear").nbits == 8
     with pytest.raises(ValueError, match="'linear_symmetric'.*Received: 'lin'"):
         quantizers.get("lin")
-    with pytest.raises(TypeError, match="object with `get_config`. Received: 3"):
+    with pytest.raises(
+        TypeError, match="object with `get_config`. Received: 3"
+    ):
         quantizers.get(3)
     with pytest.raises(ValueError, match="at least 2. Received: nbits=1"):
         Linear(1)

@@ -115,7 +115,9 @@ def multiply_scales(model: Any, node: int, factors: np.ndarray) -> None:
     """
     constants = {}
     for operator, part in _operators(model):
-        tensors = [part.tensors[i] for i in (*operator.inputs, *operator.outputs)]
+        tensors = [
+            part.tensors[i] for i in (*operator.inputs, *operator.outputs)
+        ]
         if _owner(tensors, [node]):
             sources = [part.tensors[i] for i in operator.inputs if i >= 0]
             constants.update(

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from fritz_compress import files
-from fritz_compress.convert import export, flatbuffer, leveling, tflite_aware
+from fritz_compress.convert import export, flatbuffer, leveling
 from fritz_compress.convert import samples as sampling
+from fritz_compress.convert import tflite_aware
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (
     convertible,

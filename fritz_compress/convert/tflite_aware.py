@@ -43,13 +43,29 @@ def check_quantization(traced: graph.Graph, quantization: str | None) -> None:
         )
     for node in traced.nodes:
         if type(node.operation) is QuantizedLayer:
-            nbits = node.operation.quantizer.nbits
-            if nbits not in (4, 8):
+            _check_bits(node.operation)
+        elif getattr(node.operation, "quantizer", None) is not None:
+            if node.operation.quantizer.nbits != 8:
                 raise ValueError(
-                    f"Layer '{node.operation.name}' has weights of {nbits} "
-                    "bits; TFLite has integers of 4 and 8. Pass "
-                    "`weight_bits=4` to `quantization_aware`."
+                    f"Model '{traced.model.name}' has activations of "
+                    f"{node.operation.quantizer.nbits} bits, which the "
+                    "converter does not take from a model. Convert the float "
+                    "model with quantization='int16x8'."
                 )
+
+
+def _check_bits(layer):
+    nbits = layer.quantizer.nbits
+    # TFLite's transposed convolution has 8 bits alone.
+    transposed = type(layer.layer) is keras.layers.Conv2DTranspose
+    known = (8,) if transposed else (4, 8)
+    if nbits not in known:
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer.layer).__name__}) has weights "
+            f"of {nbits} bits; TFLite has integers of {known} bits for it. Set "
+            "`weight_bits` of this layer in the config of "
+            "`quantization_aware`."
+        )
 
 
 def forms_of(traced: graph.Graph) -> dict[graph.Node, export.Form]:

@@ -37,6 +37,18 @@ def operation_of(layer: keras.Layer) -> LinearOperation | None:
     return _OPERATIONS.get(type(layer))
 
 
+def gain_and_offset(
+    normalization: keras.layers.BatchNormalization,
+) -> tuple[Any, Any]:
+    """A batch normalization at inference, as `gain * x + offset`."""
+    variance = ops.convert_to_tensor(normalization.moving_variance)
+    gain = ops.rsqrt(variance + normalization.epsilon)
+    if normalization.scale:
+        gain = gain * normalization.gamma
+    offset = -ops.convert_to_tensor(normalization.moving_mean) * gain
+    return gain, offset + normalization.beta if normalization.center else offset
+
+
 def _convolution(layer, inputs, kernel):
     padding = layer.padding
     if padding == "causal":
@@ -86,7 +98,9 @@ def _same(kernel, shape=None):
 
 def _merged(kernel):
     """From (..., channels, multiplier) to (..., channels * multiplier)."""
-    return ops.reshape(kernel, (*kernel.shape[:-2], math.prod(kernel.shape[-2:])))
+    return ops.reshape(
+        kernel, (*kernel.shape[:-2], math.prod(kernel.shape[-2:]))
+    )
 
 
 def _swapped(kernel, shape=None):

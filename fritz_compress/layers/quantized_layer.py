@@ -4,7 +4,10 @@ import keras
 from keras import ops
 
 from fritz_compress import quantizers
-from fritz_compress.layers.linear_operations import operation_of
+from fritz_compress.layers.linear_operations import (
+    gain_and_offset,
+    operation_of,
+)
 
 # Largest integer of a bias: TFLite adds it to sums of 32 bits.
 _LARGEST_BIAS = 2**30
@@ -202,7 +205,7 @@ class QuantizedLayer(keras.layers.Layer):
         kernel, bias = self._kernel(), self._bias()
         limit = self._limit(kernel)
         if self.normalization is not None:
-            gain, offset = _gain_and_offset(self.normalization)
+            gain, offset = gain_and_offset(self.normalization)
             kernel, limit = kernel * gain, limit * ops.abs(gain)
             bias = offset if bias is None else bias * gain + offset
         if self.keep_zeros and bias is not None:
@@ -304,13 +307,3 @@ def _layer(layer):
     if isinstance(layer, dict):
         return keras.saving.deserialize_keras_object(layer)
     return layer
-
-
-def _gain_and_offset(normalization):
-    """A batch normalization at inference, as `gain * x + offset`."""
-    variance = ops.convert_to_tensor(normalization.moving_variance)
-    gain = ops.rsqrt(variance + normalization.epsilon)
-    if normalization.scale:
-        gain = gain * normalization.gamma
-    offset = -ops.convert_to_tensor(normalization.moving_mean) * gain
-    return gain, offset + normalization.beta if normalization.center else offset

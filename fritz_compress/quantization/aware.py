@@ -75,6 +75,12 @@ def quantization_aware(
     inputs = _inputs(builder, model)
     found = chains(traced, lambda layer: config.of(layer) is None)
     _check_rules(found, config)
+    if all(config.of(chain.first.operation) is None for chain in found):
+        raise ValueError(
+            "Some layers must be computed with integers. Received: a `config` "
+            f"that leaves all layers of model '{model.name}' float. Pass "
+            "'global_config': {} for those that nothing else is said of."
+        )
     outputs = _Rebuilding(builder, found).run(traced, inputs)
     aware = keras.Model(inputs, outputs, name=model.name)
     for finish in builder.finishing:
@@ -205,7 +211,7 @@ def _no_rule(nodes):
     return ValueError(
         "There is no rule for computing with integers what these layers do, "
         f"with their arguments: {', '.join(listed)}. To leave them float pass "
-        f"config={{'layer_type_configs': {kinds}}}."
+        f"config={{'global_config': {{}}, 'layer_type_configs': {kinds}}}."
     )
 
 

@@ -177,7 +177,7 @@ class Builder:
         """Whether a concatenation alone reads what a node makes."""
         from fritz_compress.quantization.aware_rules import keeps_values
 
-        (output, *others) = node.outputs
+        output, *others = node.outputs
         readers = self._consumers.get(output, [])
         if others or len(readers) != 1 or self.leaves(output):
             return False

@@ -100,7 +100,9 @@ def fitted(model, data, steps, seed):
             chosen = order[start : start + BATCH]
             yield data.train[chosen], data.train_labels[chosen]
 
-    model.fit(batches(), steps_per_epoch=steps, epochs=1, shuffle=False, verbose=2)
+    model.fit(
+        batches(), steps_per_epoch=steps, epochs=1, shuffle=False, verbose=2
+    )
 
 
 def trained_float(data, args):
@@ -263,9 +265,7 @@ def write(path, rows, args):
     fields = dict.fromkeys(key for row in rows for key in row)
     with whole_file(path) as unfinished:
         with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(
-                file, [*fields, *same], lineterminator="\n"
-            )
+            writer = csv.DictWriter(file, [*fields, *same], lineterminator="\n")
             writer.writeheader()
             for row in rows:
                 print(row)

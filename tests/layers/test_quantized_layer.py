@@ -105,9 +105,7 @@ def test_other_layers_are_themselves_with_rounded_kernels(name):
     layer.bias.assign(np.rint(numpy_of(layer.bias) / steps) * steps)
     expected = np.clip(np.asarray(layer(x)), 0, 6)
     np.testing.assert_allclose(outputs, expected, atol=2e-5)
-    assert outputs.shape[1:] == tuple(
-        quantized.compute_output_shape(shape)
-    )[1:]
+    assert outputs.shape[1:] == tuple(quantized.compute_output_shape(shape))[1:]
 
 
 def test_floats_are_what_the_layers_inside_compute():
