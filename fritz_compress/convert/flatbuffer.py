@@ -131,6 +131,27 @@ def multiply_scales(model: Any, node: int, factors: np.ndarray) -> None:
         quantization.quantizedDimension = 0
 
 
+def widen_biases(model: Any) -> None:
+    """Makes biases beside 16-bit activations 64-bit, in place.
+
+    The converter writes 32 bits where it is given ranges, and TFLite's
+    kernels of 16 bits refuse these.
+    """
+    kinds = _schema().TensorType
+    for operator, part in _operators(model):
+        tensors = [part.tensors[i] for i in operator.inputs if i >= 0]
+        if not any(tensor.type == kinds.INT16 for tensor in tensors):
+            continue
+        for tensor in tensors:
+            if tensor.type == kinds.INT32 and _is_weight(model, tensor):
+                data = model.buffers[tensor.buffer].data
+                wide = np.frombuffer(bytes(bytearray(data)), "int32")
+                wide = np.frombuffer(wide.astype("int64").tobytes(), "uint8")
+                model.buffers.append(_schema().BufferT(data=wide))
+                tensor.buffer = len(model.buffers) - 1
+                tensor.type = kinds.INT64
+
+
 def _is_convolution(model, operator):
     code = model.operatorCodes[operator.opcodeIndex].builtinCode
     return code == _schema().BuiltinOperator.CONV_2D

@@ -201,6 +201,7 @@ def _converted(traced, quantization, data):
         )
     if quantization == _SIMULATED:
         tflite_aware.set_channel_scales(model, traced)
+        flatbuffer.widen_biases(model)
     if quantization == "dynamic":
         flatbuffer.quantize_convolutions(model)
     weighted = [i for i, node in enumerate(traced.nodes) if _weights(node)]

@@ -19,6 +19,7 @@ from fritz_compress.layers import (
     QuantizedLayer,
     RangeRounding,
 )
+from fritz_compress.layers.linear_operations import operation_of
 
 _RELUS = {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}
 
@@ -32,8 +33,8 @@ def check_quantization(traced: graph.Graph, quantization: str | None) -> None:
     """Whether a graph with simulated integers can be written as asked.
 
     Raises:
-        ValueError: for another quantization than its own, or for bits that
-            TFLite has no integers of.
+        ValueError: for another quantization than its own, for bits that TFLite
+            has no integers of, or for a kernel that was left float.
     """
     if quantization not in (None, "int8"):
         raise ValueError(
@@ -44,14 +45,13 @@ def check_quantization(traced: graph.Graph, quantization: str | None) -> None:
     for node in traced.nodes:
         if type(node.operation) is QuantizedLayer:
             _check_bits(node.operation)
-        elif getattr(node.operation, "quantizer", None) is not None:
-            if node.operation.quantizer.nbits != 8:
-                raise ValueError(
-                    f"Model '{traced.model.name}' has activations of "
-                    f"{node.operation.quantizer.nbits} bits, which the "
-                    "converter does not take from a model. Convert the float "
-                    "model with quantization='int16x8'."
-                )
+        elif operation_of(node.operation) is not None:
+            raise ValueError(
+                f"Layer '{node.operation.name}' ({node.kind}) was left float "
+                "among layers with simulated integers. The converter would "
+                "make integers of it that no training has seen. Quantize it, "
+                "to 8 bits if need be."
+            )
 
 
 def _check_bits(layer):
