@@ -5,8 +5,9 @@ import fritz_compress as fc
 TOP = """
     analysis callbacks channel_groups convert distillation graph interop layers
     load_compressed losses models profile prune_filters quantization
-    quantize_weights remove_filters remove_pruned_filters save_compressed
-    storage surgery to_coreml to_tflite training
+    quantization_aware quantize_weights quantizers remove_filters
+    remove_pruned_filters save_compressed storage surgery to_coreml to_tflite
+    training
 """
 NOUNS = {
     "analysis": """
@@ -22,19 +23,24 @@ NOUNS = {
         load sample_pictures to_coreml to_tflite
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
-    "layers": "DeprocessStylizedImage InstanceNormalization",
+    "layers": """
+        ActivationRange ConcatenationRange DeprocessStylizedImage
+        InstanceNormalization QuantizedLayer RangeRounding
+    """,
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
         load_pretrained
     """,
     "quantization": """
-        ConfigByLayer ProductSettings QuantizationReport QuantizedWeight
-        WeightConfig error_corrected_codes quantize_weights second_moments
-        squared_gradients
+        AwareConfig ConfigByLayer Integers ProductSettings QuantizationReport
+        QuantizedWeight Ranges WeightConfig apply_ranges calibrate
+        error_corrected_codes freeze integers quantization_aware
+        quantize_weights second_moments squared_gradients
     """,
     "storage": """
         CompressionReport WeightReport load_compressed save_compressed
     """,
+    "quantizers": "Linear LinearSymmetric get serialize",
     "surgery": """
         Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value
         Whole channel_groups criteria prune_filters register_rule

@@ -103,6 +103,54 @@ def quantize_convolutions(model: Any) -> None:
         raise_version(model, part, kernel, 5)
 
 
+def multiply_scales(model: Any, node: int, factors: np.ndarray) -> None:
+    """Makes the scale of a node's kernel and bias one per channel, in place.
+
+    Args:
+        model: A `ModelT` object, not stripped yet, that has one scale for all
+            channels.
+        node: Number of the node.
+        factors: What the scale of each output channel is multiplied by.
+    """
+    constants = {}
+    for operator, part in _operators(model):
+        tensors = [
+            part.tensors[i] for i in (*operator.inputs, *operator.outputs)
+        ]
+        if _owner(tensors, [node]):
+            sources = [part.tensors[i] for i in operator.inputs if i >= 0]
+            constants.update(
+                {id(t): t for t in sources if _is_weight(model, t)}
+            )
+    for tensor in constants.values():
+        quantization = tensor.quantization
+        scales = np.multiply(quantization.scale[0], factors)
+        quantization.scale = scales.astype("float32")
+        quantization.zeroPoint = np.zeros(len(factors), "int64")
+        quantization.quantizedDimension = 0
+
+
+def widen_biases(model: Any) -> None:
+    """Makes biases beside 16-bit activations 64-bit, in place.
+
+    The converter writes 32 bits where it is given ranges, and TFLite's
+    kernels of 16 bits refuse these.
+    """
+    kinds = schema().TensorType
+    for operator, part in _operators(model):
+        tensors = [part.tensors[i] for i in operator.inputs if i >= 0]
+        if not any(tensor.type == kinds.INT16 for tensor in tensors):
+            continue
+        for tensor in tensors:
+            if tensor.type == kinds.INT32 and _is_weight(model, tensor):
+                data = model.buffers[tensor.buffer].data
+                wide = np.frombuffer(bytes(bytearray(data)), "int32")
+                wide = np.frombuffer(wide.astype("int64").tobytes(), "uint8")
+                model.buffers.append(schema().BufferT(data=wide))
+                tensor.buffer = len(model.buffers) - 1
+                tensor.type = kinds.INT64
+
+
 def _is_convolution(model, operator):
     code = model.operatorCodes[operator.opcodeIndex].builtinCode
     return code == schema().BuiltinOperator.CONV_2D

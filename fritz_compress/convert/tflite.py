@@ -15,6 +15,7 @@ from fritz_compress.convert import (
     leveling,
 )
 from fritz_compress.convert import samples as sampling
+from fritz_compress.convert import tflite_aware
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (
     convertible,
@@ -23,6 +24,8 @@ from fritz_compress.convert.handover import (
 )
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.report import FOLDED, ConversionReport, LayerReport
+from fritz_compress.layers import ActivationRange
+from fritz_compress.quantization import Ranges, apply_ranges
 from fritz_compress.silence import silenced
 
 # Bits of a kernel, and the agreement with Keras in decibels that a sound file
@@ -35,6 +38,8 @@ QUANTIZATIONS = {
     "int8": (8, 20.0),
     "int16x8": (8, 30.0),
 }
+# A model that says itself which integers, and the same number for it.
+_SIMULATED, _SIMULATED_PSNR = "with simulated integers", 30.0
 # Integer kinds and the sets of operations of `tf.lite.OpsSet` they use.
 _INTEGER = {
     "int8": "TFLITE_BUILTINS_INT8",
@@ -51,6 +56,7 @@ def to_tflite(
     image_size: tuple[int, int] | None = None,
     samples: np.ndarray | None = None,
     min_psnr: float | None = None,
+    ranges: Ranges | None = None,
 ) -> ConversionReport:
     """Writes a `.tflite` file, runs it, and compares it with Keras.
 
@@ -67,6 +73,9 @@ def to_tflite(
     | `"dynamic"`  | int8    | int8 kernels, scales of the inputs as it runs |
     | `"int8"`     | int8    | int8, scales from representative data        |
     | `"int16x8"`  | int8    | int16, scales from representative data; slow |
+
+    What `fritz_compress.quantization_aware` returned is written with the
+    integers that it simulates, its input and output as floats.
 
     `"dynamic"` is the best choice on a CPU. It quantizes kernels of any size
     in convolutions; those of depthwise, grouped and transposed ones and of
@@ -85,7 +94,8 @@ def to_tflite(
         model: A Functional or built Sequential model with one input and one
             output, computing in float32.
         path: File to write, ending in `.tflite`. Replaced if it exists.
-        quantization: A row of the table above. Defaults to `None`.
+        quantization: A row of the table above. Defaults to `None`; leave it
+            out for a model with simulated integers.
         representative_data: For the integer kinds: typical inputs, one array
             or many, with or without batch axis, some hundred at most. By
             default six photos, for a model that takes pictures. The other
@@ -94,7 +104,10 @@ def to_tflite(
         samples: Inputs to compare the file with Keras on. By default two
             photos, for a model that takes pictures.
         min_psnr: Lowest agreement with Keras that is accepted, in decibels.
-            By default 60, 50, 25, 25, 20 and 30 in the order of the table.
+            By default 60, 50, 25, 25, 20 and 30 in the order of the table, and
+            30 for a model with simulated integers.
+        ranges: For `"int8"`: what `quantization.calibrate` returned, in place
+            of representative data.
 
     Raises:
         ValueError: for an argument that is not as described.
@@ -109,7 +122,12 @@ def to_tflite(
     path = files.check_suffix(path, [".tflite"])
     files.check_replaceable(path, folder=False)
     bits, default_psnr = _settings(quantization)
-    traced = _traced(model, image_size)
+    traced = _traced(_with_ranges(model, ranges, quantization), image_size)
+    if tflite_aware.is_aware(traced):
+        tflite_aware.check_quantization(traced, quantization)
+        quantization = _SIMULATED
+        if ranges is None:
+            bits, default_psnr = 8, _SIMULATED_PSNR
     samples = sampling.samples_for(model, samples, image_size)
     expected = keras_outputs(model, samples)
     data = _representative(
@@ -131,6 +149,18 @@ def to_tflite(
         f"TFLite {quantization or 'float32'} file of model '{model.name}'",
         default_psnr if min_psnr is None else min_psnr,
     )
+
+
+def _with_ranges(model, ranges, quantization):
+    """The model to write: that of the user, or one with simulated integers."""
+    if ranges is None:
+        return model
+    if quantization != "int8":
+        raise ValueError(
+            "`ranges` are for quantization='int8'. Received: quantization="
+            f"{quantization!r}. Leave them out."
+        )
+    return apply_ranges(model, ranges)
 
 
 def _settings(quantization):
@@ -175,7 +205,7 @@ def _representative(data, quantization, traced, model, image_size):
 
 def _converted(traced, quantization, data):
     """The bytes of the file, the constants of each node in it, and notes."""
-    forms = export.forms_of(traced)
+    forms = export.forms_of(traced) | tflite_aware.forms_of(traced)
     if data is not None:
         forms |= leveling.leveled_forms(traced, data)
     with silenced():
@@ -189,6 +219,9 @@ def _converted(traced, quantization, data):
         if _weights(node)
     }
     notes = {}
+    if quantization == _SIMULATED:
+        tflite_aware.set_channel_scales(model, traced)
+        flatbuffer.widen_biases(model)
     if quantization == "dynamic":
         flatbuffer.quantize_convolutions(model)
     if quantization in ("dynamic", "weights"):
@@ -282,4 +315,6 @@ def _notes(layer, largest, bits):
 
 
 def _weights(node):
+    if isinstance(node.operation, ActivationRange):
+        return []  # Its numbers are the scales of the file.
     return getattr(node.operation, "weights", [])

@@ -1,8 +1,19 @@
 """Keras layers that the package adds to `keras.layers`."""
 
+from fritz_compress.layers.activation_range import ActivationRange
+from fritz_compress.layers.concatenation_range import ConcatenationRange
 from fritz_compress.layers.deprocess_stylized_image import (
     DeprocessStylizedImage,
 )
 from fritz_compress.layers.instance_normalization import InstanceNormalization
+from fritz_compress.layers.quantized_layer import QuantizedLayer
+from fritz_compress.layers.range_rounding import RangeRounding
 
-__all__ = ["DeprocessStylizedImage", "InstanceNormalization"]
+__all__ = [
+    "ActivationRange",
+    "ConcatenationRange",
+    "DeprocessStylizedImage",
+    "InstanceNormalization",
+    "QuantizedLayer",
+    "RangeRounding",
+]

@@ -1,5 +1,12 @@
 """From a model to a new model whose numbers take fewer bits."""
 
+from fritz_compress.quantization.aware import freeze, quantization_aware
+from fritz_compress.quantization.aware_config import AwareConfig
+from fritz_compress.quantization.calibration import (
+    Ranges,
+    apply_ranges,
+    calibrate,
+)
 from fritz_compress.quantization.config import ConfigByLayer, WeightConfig
 from fritz_compress.quantization.correction import (
     ProductSettings,
@@ -9,6 +16,7 @@ from fritz_compress.quantization.importance import (
     second_moments,
     squared_gradients,
 )
+from fritz_compress.quantization.integers import Integers, integers
 from fritz_compress.quantization.report import (
     QuantizationReport,
     QuantizedWeight,
@@ -16,11 +24,19 @@ from fritz_compress.quantization.report import (
 from fritz_compress.quantization.weights import quantize_weights
 
 __all__ = [
+    "AwareConfig",
     "ConfigByLayer",
+    "Integers",
     "ProductSettings",
     "QuantizationReport",
     "QuantizedWeight",
+    "Ranges",
     "WeightConfig",
+    "apply_ranges",
+    "calibrate",
+    "freeze",
+    "integers",
+    "quantization_aware",
     "error_corrected_codes",
     "quantize_weights",
     "second_moments",

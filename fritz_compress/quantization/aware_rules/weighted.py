@@ -1,0 +1,164 @@
+"""Layers with kernels, and what is written as one."""
+
+import keras
+import numpy as np
+
+from fritz_compress import quantizers
+from fritz_compress.layers import QuantizedLayer
+from fritz_compress.layers.linear_operations import operation_of
+from fritz_compress.quantization import aware_preserving as preserving
+from fritz_compress.quantization.aware_building import (
+    Builder,
+    Value,
+    cloned,
+    copy_weights,
+)
+from fritz_compress.quantization.aware_chains import Chain, relu_name
+from fritz_compress.quantization.aware_rules.activations import activated
+
+
+def weighted(builder: Builder, chain: Chain, inputs: Value):
+    """A convolution or dense layer with what is folded into it."""
+    layer = chain.first.operation
+    if getattr(layer, "data_format", "") == "channels_first":
+        return None
+    inputs = builder.integers(inputs, layer.name)
+    fused = _fused(chain)
+    quantized = builder.once(
+        chain.key,
+        lambda: _quantized(builder, chain, layer, chain.normalization, fused),
+    )
+    outputs = quantized(inputs.tensor, inputs.range)
+    return _finished(builder, chain, outputs, fused)
+
+
+def separable(builder: Builder, chain: Chain, inputs: Value):
+    """A depthwise and a pointwise convolution, as TFLite has it."""
+    layer = chain.first.operation
+    if layer.data_format == "channels_first":
+        return None
+    inputs = builder.integers(inputs, layer.name)
+    fused = _fused(chain)
+
+    def make():
+        depthwise, pointwise = _separated(layer)
+        return (
+            _quantized(builder, chain, depthwise),
+            _quantized(builder, chain, pointwise, chain.normalization, fused),
+        )
+
+    depthwise, pointwise = builder.once(chain.key, make)
+    middle = depthwise(inputs.tensor, inputs.range)
+    middle = builder.measured(middle, depthwise.name)
+    outputs = pointwise(middle.tensor, middle.range)
+    return _finished(builder, chain, outputs, fused)
+
+
+def normalization(builder: Builder, chain: Chain, inputs: Value):
+    """A batch normalization that follows no layer to be folded into.
+
+    A depthwise convolution of one position: its integers are all 127 or -127,
+    so that no factor is rounded.
+    """
+    layer = chain.first.operation
+    inputs = builder.integers(inputs, layer.name)
+    shape = inputs.tensor.shape
+
+    def make():
+        ones = keras.layers.DepthwiseConv2D(1, use_bias=False, name=layer.name)
+        ones.build((None, 1, 1, shape[-1]))
+        ones.kernel.assign(np.ones(ones.kernel.shape))
+        ones.trainable = False
+        return _quantized(builder, chain, ones, layer, chain.activation)
+
+    quantized = builder.once(chain.key, make)
+    outputs = builder.with_rank_four(
+        inputs.tensor, lambda x: quantized(x, inputs.range), layer.name
+    )
+    return _finished(builder, chain, outputs, chain.activation)
+
+
+def _quantized(builder, chain, source, normalization=None, fused=None):
+    """The new layer of a chain, `source` in it with a normalization."""
+    settings = builder.config.of(chain.first.operation)
+    kernel = operation_of(source).turn(source.kernel)
+    kernel = keras.ops.convert_to_numpy(kernel)
+    found = None
+    if "codebooks" in settings.preserve and source.trainable:
+        found = preserving.clusters_of(kernel)
+    quantized = QuantizedLayer(
+        cloned(source, activation="linear"),
+        normalization and cloned(normalization),
+        fused or "linear",
+        quantizers.LinearSymmetric(settings.weight_bits),
+        keep_zeros="zeros" in settings.preserve and not kernel.all(),
+        clusters=found.count if found else 0,
+        per_channel=found is None or found.per_channel,
+        name=builder.name(source.name),
+    )
+
+    def finish():
+        copy_weights(source, quantized.layer)
+        if normalization is not None:
+            copy_weights(normalization, quantized.normalization)
+        quantized.remember(found and found.members)
+
+    builder.finishing.append(finish)
+    return quantized
+
+
+def _fused(chain):
+    """Name of the ReLU of a layer, `None` for what is not fused."""
+    if len(chain.nodes) > 1:
+        return chain.activation
+    return relu_name(chain.first.operation.activation)
+
+
+def _finished(builder, chain, outputs, fused):
+    """The range of the result, and the activation that was not fused."""
+    if fused is not None:
+        low = 0.0 if fused != "linear" else None
+        return builder.result(chain, outputs, low)
+    layer = chain.first.operation
+    value = builder.measured(outputs, layer.name)
+    return activated(builder, value, layer.activation, layer.name)
+
+
+def _separated(layer):
+    """Both halves of a separable convolution, with its weights."""
+    depthwise = keras.layers.DepthwiseConv2D(
+        layer.kernel_size,
+        layer.strides,
+        layer.padding,
+        layer.depth_multiplier,
+        dilation_rate=layer.dilation_rate,
+        use_bias=False,
+        name=f"{layer.name}_depthwise",
+    )
+    pointwise = keras.layers.Conv2D(
+        layer.filters,
+        1,
+        use_bias=layer.use_bias,
+        activation=layer.activation,
+        name=layer.name,
+    )
+    channels = layer.depthwise_kernel.shape[2]
+    depthwise.build((None, None, None, channels))
+    pointwise.build((None, None, None, channels * layer.depth_multiplier))
+    depthwise.kernel.assign(layer.depthwise_kernel)
+    pointwise.kernel.assign(layer.pointwise_kernel)
+    if layer.use_bias:
+        pointwise.bias.assign(layer.bias)
+    depthwise.trainable = pointwise.trainable = layer.trainable
+    return depthwise, pointwise
+
+
+LAYERS = {
+    keras.layers.Conv1D: weighted,
+    keras.layers.Conv2D: weighted,
+    keras.layers.Conv2DTranspose: weighted,
+    keras.layers.Dense: weighted,
+    keras.layers.DepthwiseConv1D: weighted,
+    keras.layers.DepthwiseConv2D: weighted,
+    keras.layers.SeparableConv2D: separable,
+}
