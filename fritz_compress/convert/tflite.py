@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fritz_compress import files
-from fritz_compress.convert import export, flatbuffer, leveling
+from fritz_compress.convert import export, flatbuffer, float_head, leveling
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (
@@ -161,20 +161,35 @@ def _representative(data, quantization, traced, model, image_size):
 
 def _converted(traced, quantization, data):
     """The bytes of the file, and the constants of each node in it."""
+    head, body = None, traced
+    if data is not None:
+        head, body = float_head.split(traced)
+    if head is not None:
+        data = float_head.standardized(head, data)
+    model = _model_of(body, quantization, data)
+    if quantization == "dynamic":
+        flatbuffer.quantize_convolutions(model)
+    weighted = [i for i, node in enumerate(body.nodes) if _weights(node)]
+    constants = flatbuffer.constants_of_nodes(model, weighted)
+    if head is not None:
+        integers, model = model, _model_of(head, None, None)
+        flatbuffer.join(model, integers)
+    flatbuffer.strip(model, traced.model.inputs[0].name, _output_name(traced))
+    return flatbuffer.write(model), {
+        body.nodes[i]: found for i, found in constants.items()
+    }
+
+
+def _model_of(traced, quantization, data):
+    """What the converter makes of a graph."""
     forms = export.forms_of(traced)
     if data is not None:
         forms |= leveling.leveled_forms(traced, data)
     with silenced():
         function = export.frozen_function(traced, forms)
-        model = flatbuffer.read(
+        return flatbuffer.read(
             _run_converter(traced, function, quantization, data)
         )
-    if quantization == "dynamic":
-        flatbuffer.quantize_convolutions(model)
-    weighted = [i for i, node in enumerate(traced.nodes) if _weights(node)]
-    constants = flatbuffer.constants_of_nodes(model, weighted)
-    flatbuffer.strip(model, traced.model.inputs[0].name, _output_name(traced))
-    return flatbuffer.write(model), constants
 
 
 def _output_name(traced):
@@ -226,10 +241,10 @@ def _outputs(path, samples):
 def _rows(traced, constants, bits):
     """One report per layer with weights."""
     by_layer: dict[keras.Layer, list] = {}
-    for i, node in enumerate(traced.nodes):
+    for node in traced.nodes:
         if _weights(node):
             found = by_layer.setdefault(node.operation, [])
-            found.extend(constants.get(i, []))
+            found.extend(constants.get(node, []))
     for layer, found in by_layer.items():
         largest = max(found, key=lambda constant: constant.size, default=None)
         yield LayerReport(
