@@ -21,15 +21,15 @@ NOUNS = {
         load sample_pictures to_coreml to_tflite
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
-    "layers": "DeprocessStylizedImage InstanceNormalization",
+    "layers": "DeprocessStylizedImage InstanceNormalization StandardizeImage",
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
         load_pretrained
     """,
     "surgery": """
         Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value
-        Whole channel_groups criteria prune_filters register_rule
-        removal_report remove_filters remove_pruned_filters
+        Whole channel_groups criteria fold_normalization prune_filters
+        register_rule removal_report remove_filters remove_pruned_filters
     """,
     "training": """
         Photos PruningAttempt PruningReport distill prune_layer_by_layer

@@ -43,7 +43,8 @@ def leveled_forms(
 
     Returns: what `export.frozen_function` takes, for the nodes concerned.
     """
-    before, behind = _instance_pairs(traced), _batch_pairs(traced)
+    readers = _only_readers(traced)
+    before, behind = _instance_pairs(readers), _batch_pairs(readers)
     gains = _measured(
         traced,
         dict.fromkeys(before.values(), _inverse_deviation)
@@ -66,47 +67,50 @@ def leveled_forms(
     return forms
 
 
-def _instance_pairs(traced):
-    """Instance normalization of each convolution that may be scaled."""
-    pairs = {}
+def _only_readers(traced):
+    """The node that alone reads each node's output, or `None`."""
+    consumers = traced.consumers()
+    readers = {}
     for node in traced.nodes:
-        reader = _only_reader(traced, node)
-        if (
-            _is_convolution(node)
-            and node.operation.activation is keras.activations.linear
-            and reader is not None
-            and type(reader.operation) is InstanceNormalization
-        ):
-            pairs[node] = reader
-    return pairs
+        found = consumers.get(node.outputs[0], [])
+        alone = len(found) == 1 and node.outputs[0] not in traced.output_tensors
+        readers[node] = found[0] if alone else None
+    return readers
 
 
-def _batch_pairs(traced):
+def _instance_pairs(readers):
+    """Instance normalization of each convolution that may be scaled."""
+    return {
+        node: reader
+        for node, reader in readers.items()
+        if _is_convolution(node)
+        and node.operation.activation is keras.activations.linear
+        and reader is not None
+        and type(reader.operation) is InstanceNormalization
+    }
+
+
+def _batch_pairs(readers):
     """Convolution that alone reads each batch normalization."""
     pairs = {}
-    for node in traced.nodes:
-        if type(node.operation) is not keras.layers.BatchNormalization:
-            continue
-        reader = _only_reader(traced, node)
+    for node, reader in readers.items():
         while reader is not None and _lets_factors_pass(reader.operation):
-            reader = _only_reader(traced, reader)
-        last = len(node.outputs[0].shape) - 1
+            reader = readers[reader]
         if (
-            reader is not None
+            _is_over_channels(node)
+            and reader is not None
             and _is_convolution(reader)
             and reader.operation.groups == 1
-            and node.operation.axis in (-1, last)
         ):
             pairs[node] = reader
     return pairs
 
 
-def _only_reader(traced, node):
-    """The node that alone reads a node's output, if there is one."""
-    readers = traced.consumers().get(node.outputs[0], [])
-    if len(readers) != 1 or node.outputs[0] in traced.output_tensors:
-        return None
-    return readers[0]
+def _is_over_channels(node):
+    layer, last = node.operation, len(node.outputs[0].shape) - 1
+    return type(layer) is keras.layers.BatchNormalization and (
+        layer.axis in (-1, last)
+    )
 
 
 def _is_convolution(node):
