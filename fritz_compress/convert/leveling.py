@@ -158,8 +158,10 @@ def _inverse_deviation(normalization, variances, largest):
 
 def _inverse_largest(convolution, variances, largest):
     sizes = largest.max(axis=0)
-    whole = sizes.max()
-    return np.where(sizes > _SILENT * whole, whole / sizes, 1.0)
+    loud = sizes > _SILENT * sizes.max()
+    gains = np.ones_like(sizes)
+    gains[loud] = sizes.max() / sizes[loud]
+    return gains
 
 
 def _scaled(layer, x, gain, **kwargs):

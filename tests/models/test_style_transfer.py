@@ -29,8 +29,8 @@ def test_weights_are_exactly_those_of_2018(builder, alpha, weights):
 @pytest.mark.parametrize(
     "builder, alpha, weights, channels",
     [
-        # 64 at full size and 128 at half: one layer in front of the blocks
-        # and one behind; 11 layers of 128 in between; 3 of the picture.
+        # Full and half size once on the way in and once on the way out, a
+        # quarter on the way in and ten times in the blocks, and the picture.
         (StyleTransferNetwork, 1.0, 1_677_638, 2 * 32 + 2 * 64 + 11 * 128 + 3),
         (SmallStyleTransferNetwork, 0.3, 11_868, 11 * 9 + 3),
     ],
