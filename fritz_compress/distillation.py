@@ -38,6 +38,7 @@ def pixel_distiller(
     student: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     texture_weight: float = 0.3,
+    fixed_statistics: bool = False,
 ) -> keras.distillation.Distiller:
     """A compiled distiller that learns from photos alone.
 
@@ -49,6 +50,9 @@ def pixel_distiller(
         student: Model of the same input and output shape.
         optimizer: Optimizer of the student's weights.
         texture_weight: See `losses.PixelLoss`. Defaults to 0.3.
+        fixed_statistics: Whether the student learns as it will be used: batch
+            normalizations keep their mean and variance, and their scale and
+            offset are trained. Defaults to `False`.
 
     Raises:
         ValueError: if teacher and student have different shapes.
@@ -57,7 +61,8 @@ def pixel_distiller(
     Neural Network", https://arxiv.org/abs/1503.02531, with pictures in place
     of soft targets.
     """
-    distiller = keras.distillation.Distiller(
+    kind = _AtInference if fixed_statistics else keras.distillation.Distiller
+    distiller = kind(
         teacher,
         student,
         PixelDistillation(texture_weight),
@@ -68,3 +73,10 @@ def pixel_distiller(
     distiller.compile(optimizer=optimizer, loss="mse")
     distiller.build((None, *student.input_shape[1:]))
     return distiller
+
+
+class _AtInference(keras.distillation.Distiller):
+    """A distiller whose student computes as outside of training."""
+
+    def call(self, inputs, training=None, **kwargs):
+        return super().call(inputs, training=False, **kwargs)

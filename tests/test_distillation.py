@@ -39,6 +39,22 @@ def test_the_distillers_student_is_the_one_given():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fixed", [True, False])
+def test_statistics_can_be_fixed_while_the_rest_learns(fixed):
+    student = SmallStyleTransferNetwork.build(
+        (16, 16), alpha=0.1, normalization="batch"
+    )
+    before = {w.path: np.array(w) for w in distinct_weights(student).weights}
+    distiller = pixel_distiller(
+        network(0), student, keras.optimizers.Adam(0.1), fixed_statistics=fixed
+    )
+    distiller.fit(photos(), verbose=0)
+    for weight in student.weights:
+        kept = np.array_equal(weight, before[weight.path])
+        assert kept == (fixed and not weight.trainable), weight.path
+
+
+@pytest.mark.slow
 def test_it_can_stand_beside_keras_own_losses():
     losses = [
         PixelDistillation(texture_weight=0.1),

@@ -25,7 +25,7 @@ NOUNS = {
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """
         ActivationRange ConcatenationRange DeprocessStylizedImage
-        InstanceNormalization QuantizedLayer RangeRounding
+        InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
     """,
     "models": """
         SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
@@ -43,8 +43,8 @@ NOUNS = {
     "quantizers": "Linear LinearSymmetric get serialize",
     "surgery": """
         Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value
-        Whole channel_groups criteria prune_filters register_rule
-        removal_report remove_filters remove_pruned_filters
+        Whole channel_groups criteria fold_normalization prune_filters
+        register_rule removal_report remove_filters remove_pruned_filters
     """,
     "training": """
         Photos PruningAttempt PruningReport distill prune_layer_by_layer

@@ -72,6 +72,32 @@ def strip(model: Any, input_name: str, output_name: str) -> None:
     _share_buffers(model)
 
 
+def join(model: Any, other: Any) -> None:
+    """Lets another network work on what a network returns, in place.
+
+    Args:
+        model: A `ModelT` object with one output.
+        other: A `ModelT` object with one input, used up.
+    """
+    part, more = model.subgraphs[0], other.subgraphs[0]
+    (output,), (start,) = part.outputs, more.inputs
+    first = len(part.tensors)
+    places = [first + i for i in range(len(more.tensors))]
+    places[start] = output
+    for tensor in more.tensors:
+        tensor.buffer += len(model.buffers)
+    for operator in more.operators:
+        operator.opcodeIndex += len(model.operatorCodes)
+        # -1 stands for an input that is left out.
+        operator.inputs = [places[i] if i >= 0 else i for i in operator.inputs]
+        operator.outputs = [places[i] for i in operator.outputs]
+    part.tensors += more.tensors
+    part.operators += more.operators
+    part.outputs = [places[i] for i in more.outputs]
+    model.buffers += other.buffers
+    model.operatorCodes += other.operatorCodes
+
+
 def quantize_convolutions(model: Any) -> None:
     """Makes the float kernels of CONV_2D 8-bit, in place.
 

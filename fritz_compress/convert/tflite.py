@@ -8,12 +8,6 @@ import keras
 import numpy as np
 
 from fritz_compress import files
-from fritz_compress.convert import (
-    export,
-    flatbuffer,
-    flatbuffer_codes,
-    leveling,
-)
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert import tflite_aware
 from fritz_compress.convert.errors import ConversionError
@@ -24,9 +18,13 @@ from fritz_compress.convert.handover import (
 )
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.report import FOLDED, ConversionReport, LayerReport
-from fritz_compress.layers import ActivationRange
+from fritz_compress.convert.tflite_content import (
+    INTEGER,
+    SIMULATED,
+    content_of,
+    own_weights,
+)
 from fritz_compress.quantization import Ranges, apply_ranges
-from fritz_compress.silence import silenced
 
 # Bits of a kernel, and the agreement with Keras in decibels that a sound file
 # reaches: 10 to 60 below what trained style networks have, since nets differ.
@@ -38,13 +36,7 @@ QUANTIZATIONS = {
     "int8": (8, 20.0),
     "int16x8": (8, 30.0),
 }
-# A model that says itself which integers, and the same number for it.
-_SIMULATED, _SIMULATED_PSNR = "with simulated integers", 30.0
-# Integer kinds and the sets of operations of `tf.lite.OpsSet` they use.
-_INTEGER = {
-    "int8": "TFLITE_BUILTINS_INT8",
-    "int16x8": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
-}
+_SIMULATED_PSNR = 30.0  # Of a model that says itself which integers.
 _HALF = "quantization='float16'"
 
 
@@ -125,7 +117,7 @@ def to_tflite(
     traced = _traced(_with_ranges(model, ranges, quantization), image_size)
     if tflite_aware.is_aware(traced):
         tflite_aware.check_quantization(traced, quantization)
-        quantization = _SIMULATED
+        quantization = SIMULATED
         if ranges is None:
             bits, default_psnr = 8, _SIMULATED_PSNR
     samples = sampling.samples_for(model, samples, image_size)
@@ -135,9 +127,9 @@ def to_tflite(
     )
 
     def write(unfinished):
-        content, constants, notes = _converted(traced, quantization, data)
-        unfinished.write_bytes(content)
-        return _rows(traced, constants, bits, notes)
+        content = content_of(traced, quantization, data)
+        unfinished.write_bytes(content.data)
+        return _rows(traced, content, bits)
 
     return hand_over(
         model,
@@ -181,7 +173,7 @@ def _traced(model, image_size):
 
 def _representative(data, quantization, traced, model, image_size):
     """Typical inputs, one float32 array with a batch axis, or `None`."""
-    if quantization not in _INTEGER:
+    if quantization not in INTEGER:
         return None
     shape = traced.inputs[0].shape
     if data is None:
@@ -203,73 +195,6 @@ def _representative(data, quantization, traced, model, image_size):
     return np.concatenate(pieces)
 
 
-def _converted(traced, quantization, data):
-    """The bytes of the file, the constants of each node in it, and notes."""
-    forms = export.forms_of(traced) | tflite_aware.forms_of(traced)
-    if data is not None:
-        forms |= leveling.leveled_forms(traced, data)
-    with silenced():
-        function = export.frozen_function(traced, forms)
-        model = flatbuffer.read(
-            _run_converter(traced, function, quantization, data)
-        )
-    weighted = {
-        i: node.operation
-        for i, node in enumerate(traced.nodes)
-        if _weights(node)
-    }
-    notes = {}
-    if quantization == _SIMULATED:
-        tflite_aware.set_channel_scales(model, traced)
-        flatbuffer.widen_biases(model)
-    if quantization == "dynamic":
-        flatbuffer.quantize_convolutions(model)
-    if quantization in ("dynamic", "weights"):
-        hybrid = quantization == "dynamic"
-        notes = flatbuffer_codes.store_codes(model, weighted, hybrid)
-    if quantization == "weights":
-        flatbuffer_codes.quantize_kernels(model, weighted)
-    constants = flatbuffer.constants_of_nodes(model, weighted)
-    flatbuffer.strip(model, traced.model.inputs[0].name, _output_name(traced))
-    return flatbuffer.write(model), constants, notes
-
-
-def _output_name(traced):
-    """Name of the layer that makes the output; the input's if none does."""
-    (output,) = traced.output_tensors
-    for node in traced.nodes:
-        if output in node.outputs:
-            return node.operation.name
-    return traced.model.inputs[0].name
-
-
-def _run_converter(traced, function, quantization, data):
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    if quantization not in (None, "weights"):
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantization in _INTEGER:
-        converter.representative_dataset = lambda: (
-            [sample[np.newaxis]] for sample in data
-        )
-        converter.target_spec.supported_ops = [
-            getattr(tf.lite.OpsSet, _INTEGER[quantization])
-        ]
-    try:
-        return converter.convert()
-    except Exception as error:  # The converter has no common class of errors.
-        node = export.blamed_node(traced, function, str(error))
-        if node is not None:
-            raise export.cannot_convert(node, error) from error
-        raise ConversionError(
-            f"Model '{traced.model.name}' cannot be converted to TFLite with "
-            f"quantization={quantization!r}: {export.reason_of(error)}"
-        ) from error
-
-
 def _outputs(path, samples):
     try:
         return LiteRTModel(path)(samples)
@@ -280,15 +205,16 @@ def _outputs(path, samples):
         ) from error
 
 
-def _rows(traced, constants, bits, notes):
+def _rows(traced, content, bits):
     """One report per layer with weights."""
     by_layer: dict[keras.Layer, list] = {}
     reasons: dict[keras.Layer, list[str]] = {}
-    for i, node in enumerate(traced.nodes):
-        if _weights(node):
+    for node in traced.nodes:
+        if own_weights(node):
             found = by_layer.setdefault(node.operation, [])
-            found.extend(constants.get(i, []))
-            reasons.setdefault(node.operation, []).extend(notes.get(i, []))
+            found.extend(content.constants.get(node, []))
+            noted = content.notes.get(node, [])
+            reasons.setdefault(node.operation, []).extend(noted)
     for layer, found in by_layer.items():
         largest = max(found, key=lambda constant: constant.size, default=None)
         yield LayerReport(
@@ -312,9 +238,3 @@ def _notes(layer, largest, bits):
         return ["only kernels are quantized"]
     kernel = max(math.prod(weight.shape) for weight in layer.weights)
     return [f"TFLite leaves kernels like this one ({kernel:,} numbers) alone"]
-
-
-def _weights(node):
-    if isinstance(node.operation, ActivationRange):
-        return []  # Its numbers are the scales of the file.
-    return getattr(node.operation, "weights", [])

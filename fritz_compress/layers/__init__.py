@@ -8,6 +8,7 @@ from fritz_compress.layers.deprocess_stylized_image import (
 from fritz_compress.layers.instance_normalization import InstanceNormalization
 from fritz_compress.layers.quantized_layer import QuantizedLayer
 from fritz_compress.layers.range_rounding import RangeRounding
+from fritz_compress.layers.standardize_image import StandardizeImage
 
 __all__ = [
     "ActivationRange",
@@ -16,4 +17,5 @@ __all__ = [
     "InstanceNormalization",
     "QuantizedLayer",
     "RangeRounding",
+    "StandardizeImage",
 ]

@@ -9,12 +9,13 @@ from fritz_compress.models.style_transfer import (
     StyleTransferNetwork,
 )
 
-# Name: builder and width multiplier. The weights are `<name>.npz` in
+# Name: builder, width multiplier and normalization. The weights are `<name>.npz` in
 # `fritz_compress.pretrained`, with a card `<name>.md` beside them.
 PRETRAINED = {
-    "starry_night_teacher": (StyleTransferNetwork, 0.25),
-    "starry_night_student": (SmallStyleTransferNetwork, 0.3),
-    "starry_night_tiny": (SmallStyleTransferNetwork, 0.25),
+    "starry_night_teacher": (StyleTransferNetwork, 0.25, "instance"),
+    "starry_night_student": (SmallStyleTransferNetwork, 0.3, "instance"),
+    "starry_night_tiny": (SmallStyleTransferNetwork, 0.25, "instance"),
+    "starry_night_folded": (SmallStyleTransferNetwork, 0.3, "batch"),
 }
 
 
@@ -25,8 +26,10 @@ def load_pretrained(
 
     Args:
         name: "starry_night_teacher" (108,374 weights), "starry_night_student"
-            (11,868 weights, taught by the former) or "starry_night_tiny"
-            (9,830 weights, the student after pruning).
+            (11,868 weights, taught by the former), "starry_night_tiny"
+            (9,830 weights, the student after pruning) or
+            "starry_night_folded" (the student with batch normalization, for
+            integer files: 204 statistics beside its 11,868 weights).
         image_size: `(height, width)`, multiples of 4, or `None` for a model
             that takes any size.
 
@@ -45,7 +48,12 @@ def load_pretrained(
             f"`name` must be one of {', '.join(PRETRAINED)}. Received: "
             f"name='{name}'."
         )
-    builder, alpha = PRETRAINED[name]
+    builder, alpha, normalization = PRETRAINED[name]
     weights = importlib.resources.files("fritz_compress.pretrained")
     with importlib.resources.as_file(weights / f"{name}.npz") as path:
-        return builder.build(image_size, alpha, checkpoint_file=path)
+        return builder.build(
+            image_size,
+            alpha,
+            checkpoint_file=path,
+            normalization=normalization,
+        )

@@ -3,6 +3,7 @@
 from fritz_compress.surgery import criteria
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
+from fritz_compress.surgery.folding import fold_normalization
 from fritz_compress.surgery.groups import (
     ChannelGroup,
     ChannelGroups,
@@ -33,6 +34,7 @@ __all__ = [
     "channel_groups",
     "register_rule",
     "criteria",
+    "fold_normalization",
     "prune_filters",
     "removal_report",
     "remove_filters",

@@ -26,6 +26,7 @@ def distill(
     batch_size: int = 4,
     learning_rate: float = 3e-2,
     texture_weight: float = 0.3,
+    fixed_statistics: bool = False,
     seed: int = 0,
     backup_dir: str | os.PathLike | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -46,6 +47,9 @@ def distill(
         learning_rate: Peak of the schedule. Defaults to `3e-2`: `1e-3` is far
             too low for networks of this size.
         texture_weight: See `losses.PixelLoss`. Defaults to 0.3.
+        fixed_statistics: Whether batch normalizations of the student keep
+            their mean and variance while their scale and offset are trained,
+            as after `surgery.fold_normalization`. Defaults to `False`.
         seed: Seed of the crops. Initial weights are the caller's.
         backup_dir: Folder in which progress is kept while training, or
             `None`. Calling again with the same arguments after a kill goes
@@ -63,7 +67,9 @@ def distill(
     optimizer = keras.optimizers.Adam(warmup_cosine(learning_rate, steps))
     batches = functools.partial(photos.batches, crop_size, batch_size, seed)
     with _frozen(teacher):
-        distiller = pixel_distiller(teacher, student, optimizer, texture_weight)
+        distiller = pixel_distiller(
+            teacher, student, optimizer, texture_weight, fixed_statistics
+        )
         return _fit(distiller, batches, steps, backup_dir, callbacks)
 
 

@@ -1,6 +1,7 @@
-"""Bytes and agreement of the student in every format and at every width.
+"""Bytes and agreement of a student in every format and at every width.
 
-    python tests/benchmarks/conversions.py [--size 256x256] > conversions.csv
+    python tests/benchmarks/conversions.py [--size 256x256]
+        [--network starry_night_folded] [--formats tflite] > conversions.csv
 
 Each file is run and compared with Keras on the two held-out photos; the
 limits of agreement are lowered to zero, since what falls short is the point.
@@ -23,6 +24,7 @@ from fritz_compress.ops import fidelity
 TFLITE = (None, "float16", "dynamic", "int8", "int16x8")
 BITS = (None, 16, 8, 6, 4, 2, 1)
 MODES = ("linear", "kmeans")
+FORMATS = ("tflite", "mlmodel", "mlpackage")
 HEADER = (
     "format",
     "weights",
@@ -34,14 +36,14 @@ HEADER = (
 )
 
 
-def cases():
+def cases(formats):
     """File name, label, converter and its options."""
-    for quantization in TFLITE:
+    for quantization in TFLITE if "tflite" in formats else ():
         label = quantization or "float32"
         yield f"{label}.tflite", label, to_tflite, {
             "quantization": quantization
         }
-    for suffix in ("mlmodel", "mlpackage"):
+    for suffix in [suffix for suffix in FORMATS[1:] if suffix in formats]:
         for nbits in BITS:
             for mode in MODES if nbits in BITS[2:] else MODES[:1]:
                 label = f"{nbits} bit {mode}" if nbits else "float32"
@@ -52,15 +54,20 @@ def cases():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="256x256")
-    size = tuple(map(int, parser.parse_args().size.split("x")))
-    student = models.load_pretrained("starry_night_student", size)
+    parser.add_argument("--network", default="starry_night_student")
+    parser.add_argument(
+        "--formats", nargs="+", choices=FORMATS, default=FORMATS
+    )
+    args = parser.parse_args()
+    size = tuple(map(int, args.size.split("x")))
+    student = models.load_pretrained(args.network, size)
     teacher = models.load_pretrained("starry_night_teacher", size)
     photos = sample_pictures(*size)
     targets = to_pixels(teacher(photos))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(HEADER)
     with tempfile.TemporaryDirectory() as folder:
-        for name, label, convert, options in cases():
+        for name, label, convert, options in cases(args.formats):
             path = pathlib.Path(folder) / name
             report = convert(student, path, min_psnr=0, **options)
             pairs = list(zip(targets, to_pixels(load(path)(photos))))

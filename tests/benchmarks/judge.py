@@ -3,8 +3,9 @@
     python tests/benchmarks/judge.py --teacher NET --student NET [NET ...]
         [--photos FOLDER NAME [NAME ...]] [--sheet OUT.png]
 
-A `NET` is `large:ALPHA:FILE` or `small:ALPHA:FILE`, or the name of a network
-that comes with the package. China and chelsea are always among the photos;
+A `NET` is `large:ALPHA:FILE`, `small:ALPHA:FILE` or `folded:ALPHA:FILE` (the
+small one with batch normalization), the name of a network that comes with the
+package, or a `.tflite` file for 256x256. China and chelsea are always among the photos;
 `--photos` adds files of a folder by name. At 256x256 it prints PSNR, SSIM and
 variation of each student, of the photo itself and of the best linear color
 map, and draws all pictures in one sheet.
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from fritz_compress import models
-from fritz_compress.convert import sample_pictures
+from fritz_compress.convert import load, sample_pictures
 from fritz_compress.convert.pictures import picture_grid, to_pixels
 from fritz_compress.ops import fidelity
 from fritz_compress.training import read_photo
@@ -26,14 +27,23 @@ SIZE = 256
 
 
 def network(text):
+    if text.endswith(".tflite"):
+        return load(text)
     if ":" not in text:
         return models.load_pretrained(text)
     builders = {
-        "large": models.StyleTransferNetwork,
-        "small": models.SmallStyleTransferNetwork,
+        "large": (models.StyleTransferNetwork, "instance"),
+        "small": (models.SmallStyleTransferNetwork, "instance"),
+        "folded": (models.SmallStyleTransferNetwork, "batch"),
     }
     kind, alpha, path = text.split(":", 2)
-    return builders[kind].build(None, float(alpha), checkpoint_file=path)
+    builder, normalization = builders[kind]
+    return builder.build(
+        None,
+        float(alpha),
+        checkpoint_file=path,
+        normalization=normalization,
+    )
 
 
 def square(path):

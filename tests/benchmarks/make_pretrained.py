@@ -13,7 +13,12 @@ the VGG16 features. Stages, in this order, each resumable after a kill:
     student     small network, alpha 0.3: the pixels of the teacher
     tiny        the student pruned from 9 to 8 filters per layer during more
                 distillation: 9,830 weights
-    publish     what is in WORK of teacher, student and tiny, into the package
+    folded      the student with batch normalization, started from averages of
+                its statistics: the pixels of the teacher
+    rounded     the folded network, more of the same with coarsely rounded
+                activations, so that an integer file paints as it does
+    publish     what is in WORK of teacher, student, tiny and rounded, into the
+                package
 
 Each stage leaves `WORK/STAGE.npz`, and `judge.py` measures it. Fine-tuned
 networks can be averaged with what they started from: Wortsman et al., "Model
@@ -26,6 +31,7 @@ import time
 
 import keras
 import numpy as np
+from keras import ops
 
 import fritz_compress.pretrained
 from fritz_compress import training
@@ -36,7 +42,7 @@ from fritz_compress.models import (
     StyleTransferNetwork,
     VGG16Features,
 )
-from fritz_compress.surgery import remove_pruned_filters
+from fritz_compress.surgery import fold_normalization, remove_pruned_filters
 
 # Photos of DATA/photos that no training sees, beside china and chelsea.
 HELD_OUT = ("autumn", "dog", "freshflower", "garden", "kite", "path")
@@ -107,9 +113,7 @@ def student(args, photos):
 
 
 def tiny(args, photos):
-    model = SmallStyleTransferNetwork.build(
-        None, 0.3, checkpoint_file=args.work / "student.npz"
-    )
+    model = small(args.work / "student.npz")
     steps = args.steps or 5000
     pruning = FilterPruning(0.25, end_step=steps // 4, frequency=steps // 50)
     return model, lambda backup: training.distill(
@@ -123,23 +127,98 @@ def tiny(args, photos):
     )
 
 
+def folded(args, photos):
+    crops = [photos.crop(i, 256, args.seed) for i in range(len(photos))]
+    model = fold_normalization(
+        small(args.work / "student.npz"), np.stack(crops)
+    )
+    return model, lambda backup: training.distill(
+        large(args.work / "teacher.npz"),
+        model,
+        photos,
+        steps=args.steps or 6000,
+        learning_rate=1e-2,
+        fixed_statistics=True,
+        backup_dir=backup,
+        callbacks=[Progress()],
+    )
+
+
+class Rounding(keras.layers.Layer):
+    """Rounds to 7 bits over the range of the batch; gradients pass."""
+
+    def call(self, x):
+        step = (ops.max(x) - ops.min(x)) / 127
+        rounded = ops.round(x / step) * step
+        return x + ops.stop_gradient(rounded - x)
+
+
+class RoundedNetwork(SmallStyleTransferNetwork):
+    """The small network as 7-bit integers see it, nearly."""
+
+    @classmethod
+    def prepare(cls, x):
+        return Rounding()(super().prepare(x))
+
+    @classmethod
+    def convolution(cls, x, *arguments, **options):
+        return Rounding()(super().convolution(x, *arguments, **options))
+
+    @classmethod
+    def residual_block(cls, x, *arguments, **options):
+        return Rounding()(super().residual_block(x, *arguments, **options))
+
+
+def rounded(args, photos):
+    model = RoundedNetwork.build(
+        None,
+        0.3,
+        normalization="batch",
+        checkpoint_file=args.work / "folded.npz",
+    )
+    return model, lambda backup: training.distill(
+        large(args.work / "teacher.npz"),
+        model,
+        photos,
+        steps=args.steps or 2000,
+        learning_rate=5e-3,
+        fixed_statistics=True,
+        backup_dir=backup,
+        callbacks=[Progress()],
+    )
+
+
 def publish(args):
     """The teacher's values are those of float16; it is stored as such."""
     package = pathlib.Path(fritz_compress.pretrained.__file__).parent
-    for stage in ("teacher", "student", "tiny"):
+    for name in ("teacher", "student", "tiny", "folded"):
+        stage = "rounded" if name == "folded" else name
         with np.load(args.work / f"{stage}.npz") as archive:
             arrays = {name: archive[name] for name in archive.files}
         if stage == "teacher":
             arrays = {k: v.astype("float16") for k, v in arrays.items()}
-        np.savez_compressed(package / f"starry_night_{stage}.npz", **arrays)
+        np.savez_compressed(package / f"starry_night_{name}.npz", **arrays)
 
 
 def large(path):
     return StyleTransferNetwork.build(None, 0.25, checkpoint_file=path)
 
 
+def small(path):
+    return SmallStyleTransferNetwork.build(None, 0.3, checkpoint_file=path)
+
+
 STAGES = {
-    stage.__name__: stage for stage in (imitation, teacher, student, tiny)
+    stage.__name__: stage
+    for stage in (
+        imitation,
+        painter,
+        teacher,
+        student,
+        tiny,
+        folded,
+        rounded,
+    )
 }
 
 

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/speed.py [--size 640x480] [--runs 15]
 
-Converts the large network (alpha 1.0), the teacher and the student to float
-`.tflite`, times them in LiteRT on one thread in turns, and prints ratios.
-What the two 9x9 layers cost is the time that goes away when the student's
+Converts the large network (alpha 1.0), the teacher, the student and the folded
+student to float `.tflite`, the latter two to smaller ones as well, times them in
+LiteRT on one thread in turns, and prints ratios. What the two 9x9 layers cost is the time that goes away when the student's
 9x9 kernels are 1x1 (`student_1x1`).
 """
 
@@ -35,7 +35,16 @@ def networks(size):
         "teacher": models.load_pretrained("starry_night_teacher", size),
         "student": models.load_pretrained("starry_night_student", size),
         "student_1x1": SmallEnds.build(size, alpha=0.3),
+        "folded": models.load_pretrained("starry_night_folded", size),
     }
+
+
+QUANTIZED = (
+    ("student", "dynamic"),
+    ("student", "int8"),
+    ("folded", "dynamic"),
+    ("folded", "int8"),
+)
 
 
 def main():
@@ -46,22 +55,21 @@ def main():
     size = tuple(map(int, args.size.split("x")))
     built = networks(size)
     with tempfile.TemporaryDirectory() as folder:
-        paths = {n: pathlib.Path(folder) / f"{n}.tflite" for n in built}
-        for name, model in built.items():
-            to_tflite(model, paths[name])
-        paths["student_dynamic"] = pathlib.Path(folder) / "dynamic.tflite"
-        built["student_dynamic"] = built["student"]
-        to_tflite(
-            built["student"], paths["student_dynamic"], quantization="dynamic"
-        )
+        cases = {name: (name, None) for name in built}
+        cases |= {f"{n}_{kind}": (n, kind) for n, kind in QUANTIZED}
+        paths, sizes = {}, {}
+        for case, (name, kind) in cases.items():
+            paths[case] = pathlib.Path(folder) / f"{case}.tflite"
+            report = to_tflite(built[name], paths[case], kind, min_psnr=0)
+            sizes[case] = report.bytes
         times = latency(list(paths.values()), runs=args.runs)
         large = times[paths["large"]].milliseconds
-        for name, path in paths.items():
+        for case, path in paths.items():
             ms = times[path].milliseconds
-            macs = profile(built[name], size).macs
+            macs = profile(built[cases[case][0]], size).macs
             print(
-                f"{name:16} {ms:7.1f} ms  {large / ms:5.2f} times as fast as "
-                f"large  {macs:>15,} MACs"
+                f"{case:16} {ms:7.1f} ms  {large / ms:5.2f} times as fast as "
+                f"large  {macs:>15,} MACs  {sizes[case]:>9,} bytes"
             )
     student = times[paths["student"]].milliseconds
     ends = 1 - times[paths["student_1x1"]].milliseconds / student

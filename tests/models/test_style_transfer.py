@@ -26,6 +26,40 @@ def test_weights_are_exactly_those_of_2018(builder, alpha, weights):
     assert model.count_params() == weights
 
 
+@pytest.mark.parametrize(
+    "builder, alpha, weights, channels",
+    [
+        # Full and half size once on the way in and once on the way out, a
+        # quarter on the way in and ten times in the blocks, and the picture.
+        (StyleTransferNetwork, 1.0, 1_677_638, 2 * 32 + 2 * 64 + 11 * 128 + 3),
+        (SmallStyleTransferNetwork, 0.3, 11_868, 11 * 9 + 3),
+    ],
+)
+def test_batch_normalization_adds_statistics_alone(
+    builder, alpha, weights, channels
+):
+    model = builder.build(None, alpha, normalization="batch")
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert trainable == weights
+    assert model.count_params() == weights + 2 * channels
+    kinds = [type(layer).__name__ for layer in model.layers]
+    assert kinds[1] == "StandardizeImage"
+    assert "InstanceNormalization" not in kinds
+
+
+def test_by_default_the_class_says_which_normalization():
+    class Folded(SmallStyleTransferNetwork):
+        normalization = "batch"
+
+    arguments = {"image_size": (8, 8), "alpha": 0.1}
+    folded = Folded.build(**arguments)
+    plain = SmallStyleTransferNetwork.build(**arguments)
+    assert plain.count_params() < folded.count_params()
+    back = Folded.build(**arguments, normalization="instance")
+    assert back.count_params() == plain.count_params()
+    assert back.name == folded.name == "folded"
+
+
 @pytest.mark.parametrize("size", [(8, 12), None])
 def test_pictures_keep_their_size_and_range(size):
     model = SmallStyleTransferNetwork.build(size, alpha=0.1)
@@ -96,6 +130,7 @@ def test_an_input_tensor_is_built_on():
         ({"alpha": float("nan")}, "must be positive"),
         ({"alpha": float("inf")}, "must be positive"),
         ({"alpha": "0.3"}, "Received: alpha='0.3'"),
+        ({"normalization": "layer"}, "one of instance, batch.*'layer'"),
         ({"image_size": 256}, "two whole numbers.*Received: 256"),
         ({"image_size": (8.5, 8)}, "two whole numbers"),
         ({"image_size": (10, 12)}, r"multiples of 4.*Received: \(10, 12\)"),

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import layers
 
-from fritz_compress.layers import InstanceNormalization
+from fritz_compress.layers import InstanceNormalization, StandardizeImage
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import rule
@@ -33,6 +33,12 @@ def instance(call: Call) -> list[Value]:
     call.weight("gamma", makes={0: call.channels()})
     call.weight("beta", makes={0: call.channels()})
     return [_normalized(call, -1, scale=True)]
+
+
+@rule(StandardizeImage)
+def standardized(call: Call) -> list[Value]:
+    call.only(-1)
+    return [_normalized(call, -1, scale=False)]
 
 
 @rule(layers.GroupNormalization)
