@@ -209,8 +209,8 @@ class _Plan:
             if data:
                 raise ValueError(f"{len(data)} bytes for one token")
             return np.zeros(count, "int32")
-        if data.endswith(b"\0"):
-            raise ValueError("coded numbers end in a zero")
+        if not data or data.endswith(b"\0"):
+            raise ValueError("coded numbers are missing, or end in a zero")
         words = np.frombuffer(data + bytes(-len(data) % 4), "<u4")
         coder = constriction.stream.stack.AnsCoder(words.astype("uint32"))
         symbols = coder.decode(self._model(), count)

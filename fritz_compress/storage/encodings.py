@@ -64,11 +64,9 @@ def dtype_of(name: str) -> np.dtype:
 
 def encode(array: np.ndarray) -> Encoded:
     """The smallest coding that gives back the very same bits."""
-    for coded in sorted(_candidates(array), key=lambda c: len(c.payload)):
-        # Not every candidate is exact: negative zeros are not in codes.
-        if _same_bits(array, coded):
-            return coded
-    raise AssertionError("raw numbers are always exact")
+    by_size = sorted(_candidates(array), key=lambda c: len(c.payload))
+    # Not all are exact: negative zeros are not in codes. All raw numbers are.
+    return next(coded for coded in by_size if _same_bits(array, coded))
 
 
 def decode(

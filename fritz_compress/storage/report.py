@@ -15,6 +15,7 @@ class WeightReport:
             `"codebook"` or `"product"` codes; behind `"gaps"`, `"column
             gaps"` or `"rows"` if zeros are left out.
         nbits: Bits of one code before entropy coding; `None` without codes.
+        size: How many numbers it has.
         nonzero: Its numbers that are not zero.
         bytes: What it takes in the file, tables and positions included.
         entropy_bytes: What its codes, positions or bytes need at least, by
