@@ -121,8 +121,9 @@ def read_arrays(
     if not path.is_file():
         raise ValueError(f"No data at '{path}'.")
     *others, last = names
-    arrays = f"{', '.join(others)} and {last}"
-    expected = f"Expected an .npz file with arrays {arrays}"
+    arrays = f"arrays {', '.join(others)} and {last}"
+    arrays = arrays if others else f"an array {last}"
+    expected = f"Expected an .npz file with {arrays}"
     save = f"numpy.savez('data.npz', {', '.join(f'{n}={n}' for n in names)})"
     if not zipfile.is_zipfile(path):
         raise ValueError(

@@ -16,7 +16,9 @@ def command(
     ],
     quantization: Annotated[
         str | None,
-        typer.Option(help=".tflite: float16, dynamic, int8 or int16x8."),
+        typer.Option(
+            help=".tflite: float16, weights, dynamic, int8 or int16x8."
+        ),
     ] = None,
     nbits: Annotated[
         int | None,
@@ -34,6 +36,10 @@ def command(
         pathlib.Path | None,
         typer.Option(help=".tflite int8, int16x8: pictures to take ranges on."),
     ] = None,
+    ranges: Annotated[
+        pathlib.Path | None,
+        typer.Option(help=".tflite int8: what calibrate has written."),
+    ] = None,
     custom_layer: Annotated[
         bool,
         typer.Option(
@@ -43,7 +49,7 @@ def command(
 ) -> None:
     """Convert a network, run the file, and compare it with Keras."""
     from fritz_compress.cli import console
-    from fritz_compress.cli.networks import load_network, open_size
+    from fritz_compress.cli.networks import load_network, open_size, pictures
     from fritz_compress.convert import to_coreml, to_tflite
     from fritz_compress.files import check_suffix
 
@@ -51,10 +57,11 @@ def command(
     _check_options(
         suffix, quantization, nbits or mode or custom_layer, calibration
     )
+    measured = _ranges(ranges, quantization)
     model = load_network(network)
     image_size = console.parse_size(size) or open_size(model)
-    samples = _pictures(photos, model, image_size)
-    representative = _pictures(calibration, model, image_size)
+    samples = pictures(photos, model, image_size)
+    representative = pictures(calibration, model, image_size)
     with console.working(f"converting to {output}"):
         if suffix == ".tflite":
             report = to_tflite(
@@ -64,6 +71,7 @@ def command(
                 representative_data=representative,
                 image_size=image_size,
                 samples=samples,
+                ranges=measured,
             )
         else:
             report = to_coreml(
@@ -99,18 +107,14 @@ def _check_options(suffix, quantization, core_ml, calibration):
         )
 
 
-def _pictures(photos, model, image_size):
-    if photos is None:
+def _ranges(path, quantization):
+    if path is None:
         return None
-    import numpy as np
+    from fritz_compress.quantization import Ranges
 
-    from fritz_compress.cli.console import picture_files
-    from fritz_compress.training import read_photo
-
-    height, width = image_size or model.input_shape[1:3]
-    return np.stack(
-        [
-            np.asarray(read_photo(file).resize((width, height)), "float32")
-            for file in picture_files(photos)
-        ]
-    )
+    if quantization != "int8":
+        raise ValueError(
+            "--ranges are for --quantization int8. Received: --quantization "
+            f"{quantization}."
+        )
+    return Ranges.from_json(path.read_text())

@@ -8,6 +8,7 @@ import typer
 
 from fritz_compress.cli import (
     benchmark,
+    calibrate,
     convert,
     demo,
     distill,
@@ -28,6 +29,7 @@ COMMANDS = (
     train,
     distill,
     stylize,
+    calibrate,
     convert,
     pack,
     unpack,

@@ -4,9 +4,12 @@ import pathlib
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from fritz_compress import convert, models
+from fritz_compress.cli.console import picture_files
 from fritz_compress.models.pretrained import PRETRAINED
+from fritz_compress.training import read_photo
 
 ARCHITECTURES = {
     "large": models.StyleTransferNetwork,
@@ -66,3 +69,20 @@ def build_network(
         )
     builder = ARCHITECTURES[architecture]
     return builder.build(None, alpha, checkpoint_file=initial)
+
+
+def pictures(
+    photos: pathlib.Path | None,
+    model: keras.Model,
+    image_size: tuple[int, int] | None,
+) -> np.ndarray | None:
+    """Photos of a file or folder as inputs of a network, if there are any."""
+    if photos is None:
+        return None
+    height, width = image_size or model.input_shape[1:3]
+    return np.stack(
+        [
+            np.asarray(read_photo(file).resize((width, height)), "float32")
+            for file in picture_files(photos)
+        ]
+    )
