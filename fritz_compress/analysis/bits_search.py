@@ -136,7 +136,7 @@ class _Search:
         """
         here, *more = self._allowed[name]
         while more:
-            gains = [-self._price(name, here, {name: o.nbits}) for o in more]
+            gains = [self._price(name, here, {name: o.nbits}) for o in more]
             best = max(range(len(more)), key=gains.__getitem__)
             yield gains[best], name, more[best]
             here, *more = more[best:]
