@@ -50,9 +50,7 @@ def best_of_all(layers, loss_of, limit):
     numbers = itertools.product((2, 4, 8, None), repeat=len(names))
     combinations = [dict(zip(names, bits)) for bits in numbers]
     return min(
-        size_of(layers, bits)
-        for bits in combinations
-        if loss_of(bits) <= limit
+        size_of(layers, bits) for bits in combinations if loss_of(bits) <= limit
     )
 
 
