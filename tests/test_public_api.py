@@ -11,7 +11,9 @@ TOP = """
 """
 NOUNS = {
     "analysis": """
-        Profile SensitivityRow SensitivityTable plots profile sensitivity
+        BitsRow Profile SensitivityRow SensitivityTable SignalToNoiseRow
+        SignalToNoiseTable SuggestedBits UniformBits plots profile sensitivity
+        signal_to_noise suggest_bits
     """,
     "callbacks": """
         CodebookFineTuning ConstantSparsity FilterPruning FilterRegularization

@@ -3,19 +3,19 @@
 import contextlib
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import joblib
 import keras
 import numpy as np
 
 from fritz_compress import workers
-from fritz_compress.analysis.probe import Experiment, Probe, Zeros
+from fritz_compress.analysis.probe import Change, Experiment, Probe
 from fritz_compress.analysis.settings import digest
 from fritz_compress.analysis.sweep import Key, Metrics
 
-# For each key what to zero, made when it is needed.
-Points = Mapping[Key, Callable[[], list[Zeros]]]
+# For each key what to change, made when it is needed.
+Points = Mapping[Key, Callable[[], Sequence[Change]]]
 Measure = Callable[[Points], Iterator[tuple[Key, Metrics]]]
 
 _local = threading.local()
@@ -36,7 +36,7 @@ def measuring(
     if joblib.effective_n_jobs(n_jobs) == 1:
         probe = Probe(experiment)
         yield lambda points: (
-            (key, probe.measure(zeros())) for key, zeros in points.items()
+            (key, probe.measure(changes())) for key, changes in points.items()
         )
         return
     pickled = experiment.pickled()
@@ -56,21 +56,23 @@ def measuring(
 
 
 def measure_in_worker(
-    identity: str, pickled: np.ndarray, points: list[tuple[Key, list[Zeros]]]
+    identity: str,
+    pickled: np.ndarray,
+    points: list[tuple[Key, Sequence[Change]]],
 ) -> list[tuple[Key, Metrics]]:
     """Measures in a worker, which keeps the copy for its next call.
 
     Args:
         identity: A hash of `pickled`.
         pickled: `Experiment.pickled()`.
-        points: What to zero in each evaluation, and its key.
+        points: What to change in each evaluation, and its key.
     """
     # One copy per thread: some workers run several calls at once.
     if getattr(_local, "identity", None) != identity:
         _local.identity = None
         _local.probe = Probe(pickle.loads(pickled.tobytes()))
         _local.identity = identity
-    return [(key, _local.probe.measure(zeros)) for key, zeros in points]
+    return [(key, _local.probe.measure(changes)) for key, changes in points]
 
 
 def _call(*arguments):

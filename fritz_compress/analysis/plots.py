@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fritz_compress.analysis.sensitivity_table import SensitivityTable
+    from fritz_compress.analysis.signal_to_noise import SignalToNoiseTable
 
 # The attribute with the filters of each convolution, and the axes that count
 # them.
@@ -124,6 +125,38 @@ def sensitivity(
         xlabel=f"{table.kind} zeroed in one layer (%)",
         ylabel=table.metric,
         xlim=(0, None),
+    )
+    return axes.figure
+
+
+def signal_to_noise(
+    table: "SignalToNoiseTable", axes: "Axes | None" = None
+) -> "Figure":
+    """Draws signal to quantization noise over bits, a curve for each weight.
+
+    Args:
+        table: What `analysis.signal_to_noise` returned. Up to 10 weights are
+            named in a legend; of more, the six with the most noise are, and
+            all are coloured by their depth.
+        axes: Matplotlib axes to draw into; `None` makes a figure.
+
+    Returns: the figure.
+    """
+    curves = {
+        weight: tuple(
+            np.array([(row.nbits, row.sqnr) for row in table.of(weight)]).T
+        )
+        for weight in table.weights
+    }
+    # Of the fewest bits: what has few rows has those.
+    worst = sorted(curves, key=lambda weight: curves[weight][1][0])
+    axes = axes or _new_axes()
+    _draw(axes, curves, worst[: len(_MARKERS)], marker=".")
+    axes.set(
+        title=f"Noise of codes in the weights of {table.model}",
+        xlabel="bits of a code",
+        ylabel="signal to quantization noise (dB)",
+        xticks=table.nbits,
     )
     return axes.figure
 

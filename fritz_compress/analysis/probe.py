@@ -1,4 +1,4 @@
-"""A copy of a model in which weights are zeroed for one evaluation."""
+"""A copy of a model in which weights are changed for one evaluation."""
 
 import dataclasses
 import json
@@ -15,6 +15,8 @@ import numpy as np
 # broadcasts to it, as packed bits with a shape. Plain arrays: unpickling them
 # in a worker imports nothing.
 Zeros = tuple[int, np.ndarray, tuple[int, ...]]
+# Or a position, and the values that take the place of the weight's.
+Change = Zeros | tuple[int, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Experiment:
 
 
 class Probe:
-    """Evaluates a copy of a model with some of its weights zeroed.
+    """Evaluates a copy of a model with some of its weights changed.
 
     Raises:
         ValueError: if Keras cannot make the copy.
@@ -71,21 +73,19 @@ class Probe:
         self._experiment = experiment
         self.model = _copy(experiment)
 
-    def measure(self, zeros: Sequence[Zeros] = ()) -> dict[str, float]:
-        """The metrics with these weights zeroed; the copy is restored."""
+    def measure(self, changes: Sequence[Change] = ()) -> dict[str, float]:
+        """The metrics with these weights changed; the copy is restored."""
         originals = self._experiment.weights
         weights = self.model.weights
+        values = {position: originals[position] for position, *_ in changes}
         try:
-            values = {position: originals[position] for position, *_ in zeros}
-            for position, bits, shape in zeros:
-                mask = unpack(bits, shape)
-                zero = originals[position].dtype.type(0)
-                values[position] = np.where(mask, zero, values[position])
+            for position, *change in changes:
+                values[position] = _changed(values[position], *change)
             for position, value in values.items():
                 weights[position].assign(value)
             return self._evaluate()
         finally:
-            for position, *_ in zeros:
+            for position in values:
                 weights[position].assign(originals[position])
 
     def _evaluate(self):
@@ -110,6 +110,12 @@ def unpack(bits: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The mask that was packed, boolean."""
     flat = np.unpackbits(bits, count=math.prod(shape))
     return flat.astype(bool).reshape(shape)
+
+
+def _changed(values, new, zeroed_shape=None):
+    if zeroed_shape is None:
+        return new
+    return np.where(unpack(new, zeroed_shape), values.dtype.type(0), values)
 
 
 def _copy(experiment):

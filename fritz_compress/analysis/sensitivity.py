@@ -144,7 +144,8 @@ def sensitivity(
     experiment = Experiment.on(
         model, x=x, y=y, batch_size=batch_size, evaluate=evaluate
     )
-    settings = settings_of(experiment, targets)
+    rankings = [target.ranking for target in targets]
+    settings = settings_of(experiment, criterion=rankings)
     with (
         sweep.opened(resume_file, settings) as sweeping,
         measuring(experiment, n_jobs, len(fractions)) as measure,

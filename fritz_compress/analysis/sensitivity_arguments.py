@@ -48,7 +48,12 @@ def check_jobs(n_jobs: Any) -> None:
 
 
 def check_evaluation(
-    model: keras.Model, x: Any, y: Any, evaluate: Callable | None, mode: str
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    evaluate: Callable | None,
+    mode: str,
+    caller: str = "sensitivity",
 ) -> None:
     """Whether the model can be evaluated, and on numbers."""
     if mode not in ("auto", "max", "min"):
@@ -58,8 +63,8 @@ def check_evaluation(
         )
     if (x is None) == (evaluate is None):
         raise ValueError(
-            "Pass either data, `sensitivity(model, x, y)`, or a function, "
-            "`sensitivity(model, evaluate=function)`. Received: "
+            f"Pass either data, `{caller}(model, x, y)`, or a function, "
+            f"`{caller}(model, evaluate=function)`. Received: "
             f"{'neither' if x is None else 'both'}."
         )
     if evaluate is not None and not callable(evaluate):
@@ -76,7 +81,7 @@ def check_evaluation(
     if y is None and _is_arrays(x) and evaluate is None and model.loss:
         raise ValueError(
             f"Model '{model.name}' has a loss, which needs targets. Received: "
-            "`x` without `y`. Pass `sensitivity(model, x, y)`."
+            f"`x` without `y`. Pass `{caller}(model, x, y)`."
         )
     check_no_nan("`x`", x)
 

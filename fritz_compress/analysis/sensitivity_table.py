@@ -4,8 +4,13 @@ import csv
 import dataclasses
 import io
 import itertools
-import math
 from typing import Any
+
+from fritz_compress.analysis.metric_loss import (
+    check_max_loss,
+    loss_limit,
+    metric_loss,
+)
 
 _MODES = ("max", "min")
 
@@ -91,9 +96,7 @@ class SensitivityTable:
 
         Negative where it is better; infinite where it is not a number.
         """
-        loss = self.baseline - row.value
-        loss = loss if self.mode == "max" else -loss
-        return math.inf if math.isnan(loss) else loss
+        return metric_loss(row.value, self.baseline, self.mode)
 
     def suggest(self, max_loss: float = 0.01) -> dict[str, float]:
         """How much of each layer may go, each alone, for an allowed loss.
@@ -110,20 +113,16 @@ class SensitivityTable:
         Returns: a fraction for each layer, 0.0 if none is allowed.
 
         Raises:
-            ValueError: if `max_loss` is negative or NaN.
+            TypeError: if `max_loss` is no number.
+            ValueError: if it is negative or NaN.
 
         Example:
 
         >>> table.suggest(max_loss=0.02)
         {'conv_1': 0.1, 'conv_2': 0.5, 'conv_3': 0.7}
         """
-        if not max_loss >= 0:
-            raise ValueError(
-                "`max_loss` must be 0 or more, in the unit of the metric. "
-                f"Received: max_loss={max_loss}."
-            )
-        # A metric is a float32 mean: equal ones differ in the last digits.
-        limit = max_loss + 1e-6 * max(1.0, abs(self.baseline))
+        check_max_loss(max_loss)
+        limit = loss_limit(max_loss, self.baseline)
         suggestion = {}
         for layer in self.layers:
             allowed = itertools.takewhile(

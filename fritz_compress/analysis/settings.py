@@ -2,20 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from fritz_compress.analysis.probe import Experiment
-from fritz_compress.analysis.silencing import Target
 
 
 def settings_of(
-    experiment: Experiment, targets: Iterable[Target]
+    experiment: Experiment, **others: Sequence[np.ndarray | str]
 ) -> dict[str, str]:
-    """A hash for each thing that, changed, makes another sweep."""
+    """A hash for each thing that, changed, makes another sweep.
+
+    Args:
+        experiment: The model and how it is evaluated.
+        **others: What else the measurements depend on.
+    """
     model = dict(experiment.config)
     compiled = dict(model.pop("compile_config", None) or {})
     evaluate = experiment.evaluate
@@ -23,7 +27,7 @@ def settings_of(
     return {
         "model": digest(_text(_without_names(model))),
         "weights": digest(*experiment.weights),
-        "criterion": digest(*(target.ranking for target in targets)),
+        **{name: digest(*parts) for name, parts in others.items()},
         "metrics": digest(
             _text(compiled),
             getattr(evaluate, "__qualname__", type(evaluate).__name__),

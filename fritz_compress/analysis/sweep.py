@@ -12,35 +12,44 @@ from collections.abc import Iterator, Mapping
 from typing import IO
 
 Metrics = dict[str, float]
-# A layer and a fraction; `None` and 0.0 for the model as it is.
+# A layer, and how much of it is changed; `None` and 0.0 for the model as it is.
 Key = tuple[str | None, float]
 
 
 class Sweep:
-    """Measurements by layer and fraction, each on disk as soon as it is made.
+    """Measurements by layer and amount, each on disk as soon as it is made.
 
     Attributes:
         measured: The metrics of each evaluation so far.
     """
 
-    def __init__(self, measured: dict[Key, Metrics], file: IO[str] | None):
+    def __init__(
+        self,
+        measured: dict[Key, Metrics],
+        file: IO[str] | None,
+        amount: str = "fraction",
+    ):
         self.measured = measured
         self._file = file
+        self._amount = amount
 
     def add(self, key: Key, metrics: Metrics) -> None:
         """Takes a measurement, and writes its line through to the disk."""
         self.measured[key] = metrics
         if self._file is not None:
-            layer, fraction = key
+            layer, amount = key
             _write(
                 self._file,
-                {"layer": layer, "fraction": fraction, "metrics": metrics},
+                {"layer": layer, self._amount: amount, "metrics": metrics},
             )
 
 
 @contextlib.contextmanager
 def opened(
-    path: str | os.PathLike | None, settings: Mapping[str, str]
+    path: str | os.PathLike | None,
+    settings: Mapping[str, str],
+    kind: str = "sensitivity",
+    amount: str = "fraction",
 ) -> Iterator[Sweep]:
     """A sweep that goes on where the file ends; with `None` one in memory.
 
@@ -51,6 +60,8 @@ def opened(
         path: The file; it is made if it is not there.
         settings: All that measurements depend on, each by name. A file with
             other settings is left alone.
+        kind: What the sweep is called in the first line.
+        amount: What the second part of a key is called in the others.
 
     Raises:
         ValueError: if the file is no sweep, is damaged, or one with other
@@ -63,32 +74,35 @@ def opened(
     if path.is_dir():
         raise ValueError(
             f"`resume_file` must be a file. Received: the folder '{path}'. "
-            f"Pass a file in it, such as '{path / 'sensitivity.jsonl'}'."
+            f"Pass a file in it, such as '{path / f'{kind}.jsonl'}'."
         )
     if not path.parent.is_dir():
         raise ValueError(
             f"The folder of `resume_file` '{path}' does not exist. Create "
             f"'{path.parent}' first."
         )
-    lines, length = _whole_lines(path)
-    measured = _read(path, lines, settings)
+    head = {"sweep": kind, "settings": dict(settings)}
+    lines, length = _whole_lines(path, head)
+    measured = _read(path, lines, settings, amount)
     with open(path, "a", encoding="utf-8") as file:
         file.truncate(length)
         if not lines:
-            _write(file, {"sweep": "sensitivity", "settings": dict(settings)})
-        yield Sweep(measured, file)
+            _write(file, head)
+        yield Sweep(measured, file, amount)
 
 
-def _whole_lines(path):
+def _whole_lines(path, head):
     """The lines that end, and how many bytes they take."""
     content = path.read_bytes() if path.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
-    if not whole and not _HEAD.startswith(content[: len(_HEAD)]):
+    # However short a kill left it.
+    begin = json.dumps({"sweep": head["sweep"]})[:-1].encode()
+    if not begin.startswith(content[: len(begin)]):
         raise _not_a_sweep(path)
     return whole.splitlines(), len(whole)
 
 
-def _read(path, lines, settings):
+def _read(path, lines, settings, amount):
     if not lines:
         return {}
     try:
@@ -103,16 +117,16 @@ def _read(path, lines, settings):
             "start again."
         )
     return dict(
-        _measurement(path, number, line)
+        _measurement(path, number, line, amount)
         for number, line in enumerate(lines[1:], start=2)
     )
 
 
-def _measurement(path, number, line):
+def _measurement(path, number, line, amount):
     """The key and the metrics of one line."""
     try:
         point = json.loads(line)
-        layer, fraction = point["layer"], float(point["fraction"])
+        layer, share = point["layer"], float(point[amount])
         metrics = {str(k): float(v) for k, v in point["metrics"].items()}
         if not isinstance(layer, str | None):
             raise TypeError(f"{layer} is no name of a layer")
@@ -122,7 +136,7 @@ def _measurement(path, number, line):
             f"'{line[:60].decode(errors='replace')}'. Remove the line: what it "
             "held is measured again."
         ) from error
-    return (layer, fraction), metrics
+    return (layer, share), metrics
 
 
 def _write(file, record):
@@ -135,7 +149,3 @@ def _not_a_sweep(path):
     return ValueError(
         f"`resume_file` '{path}' exists and is not a sweep. Name another file."
     )
-
-
-# How each file begins, however short a kill left it.
-_HEAD = b'{"sweep": "sensitivity"'

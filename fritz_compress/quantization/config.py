@@ -155,6 +155,18 @@ class ConfigByLayer(Generic[Leaf]):
         kind = type(layer).__name__
         return self.layer_type_configs.get(kind, self.global_config)
 
+    def map(self, change: Callable[[Leaf], Leaf]) -> "ConfigByLayer[Leaf]":
+        """The same with every configuration changed; `None` stays."""
+
+        def changed(config):
+            return None if config is None else change(config)
+
+        return ConfigByLayer(
+            changed(self.global_config),
+            {k: changed(v) for k, v in self.layer_type_configs.items()},
+            {k: changed(v) for k, v in self.layer_name_configs.items()},
+        )
+
     def check_used(self, layers: Iterable[tuple[str, keras.Layer]]) -> None:
         """Raises a ValueError for a name or a type that no layer has."""
         layers = list(layers)
@@ -193,20 +205,11 @@ def config_by_layer(
         config = ConfigByLayer(**config)
     if not isinstance(config, ConfigByLayer):
         return ConfigByLayer(_leaf(config, leaf))
-    return ConfigByLayer(
-        _leaf(config.global_config, leaf),
-        *(
-            {key: _leaf(value, leaf) for key, value in configs.items()}
-            for configs in (
-                config.layer_type_configs,
-                config.layer_name_configs,
-            )
-        ),
-    )
+    return config.map(lambda value: _leaf(value, leaf))
 
 
 def _leaf(value, leaf):
-    if value is None or isinstance(value, leaf):
+    if isinstance(value, leaf):
         return value
     if isinstance(value, Mapping):
         _check_keys(value, [field.name for field in dataclasses.fields(leaf)])

@@ -6,10 +6,9 @@ import keras
 import numpy as np
 
 from fritz_compress.checks import check_count, check_model
-from fritz_compress.graph import weights_by_attribute
 from fritz_compress.surgery.criteria.gradients import batch_gradients
 from fritz_compress.surgery.criteria.samples import batches
-from fritz_compress.surgery.names import every_layer
+from fritz_compress.surgery.names import every_weight
 
 Importance = dict[str, np.ndarray]
 
@@ -110,9 +109,8 @@ def second_moments(model: keras.Model) -> Importance:
 
 def _trained(model):
     """Every trainable weight once, with its name in reports."""
-    names: dict[int, tuple[keras.Variable, str]] = {}
-    for _, name, layer in every_layer(model):
-        for attribute, weight in weights_by_attribute(layer).items():
-            if "." not in attribute and weight.trainable:
-                names.setdefault(id(weight), (weight, f"{name}/{attribute}"))
-    return list(names.values())
+    return [
+        (weight, f"{name}/{attribute}")
+        for name, _, attribute, weight in every_weight(model)
+        if weight.trainable
+    ]

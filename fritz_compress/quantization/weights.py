@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from fritz_compress.checks import check_model, described
-from fritz_compress.graph import weights_by_attribute
 from fritz_compress.ops.codebooks import codebook_quantize
 from fritz_compress.ops.codes import Codes
 from fritz_compress.ops.product_quantization import product_quantize
@@ -28,7 +27,7 @@ from fritz_compress.quantization.report import (
     QuantizationReport,
     QuantizedWeight,
 )
-from fritz_compress.surgery.names import every_layer
+from fritz_compress.surgery.names import every_layer, every_weight
 from fritz_compress.surgery.removal import remove_filters
 
 # What Keras calls weights that are quantized whether they are trained or not.
@@ -99,18 +98,44 @@ def quantize_weights(
     ... )
     >>> print(report)
     """
+    report = encode_weights(
+        model, config, data=data, importance=importance, seed=seed
+    )
+    smaller = remove_filters(model, {})
+    new = {
+        f"{name}/{attribute}": weight
+        for name, _, attribute, weight in every_weight(smaller)
+    }
+    for row in report.weights:
+        if row.codes is not None:
+            new[row.name].assign(row.codes.decode())
+    return smaller, report
+
+
+def encode_weights(
+    model: keras.Model,
+    config: Any = None,
+    *,
+    data: Any = None,
+    importance: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+) -> QuantizationReport:
+    """What `quantize_weights` would do, without the new model.
+
+    Args:
+        model: Any built model. It is not changed.
+        config, data, importance, seed: As in `quantize_weights`.
+
+    Returns: a row for every weight, in the order of `every_weight`.
+    """
     check_model(model)
     configs = config_by_layer(config, WeightConfig)
     slots = list(_slots(model, configs))
     _check_importance(importance, slots)
     made = _corrected(model, slots, data, seed)
-    rows = [_quantized(slot, made, importance or {}, seed) for slot in slots]
-    smaller = remove_filters(model, {})
-    new = {slot.path: slot.weight for slot in _slots(smaller, configs)}
-    for row in rows:
-        if row.codes is not None:
-            new[row.name].assign(row.codes.decode())
-    return smaller, QuantizationReport(tuple(rows))
+    return QuantizationReport(
+        tuple(_quantized(slot, made, importance or {}, seed) for slot in slots)
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,17 +151,10 @@ class _Slot:
 
 def _slots(model: keras.Model, configs: ConfigByLayer) -> Iterator[_Slot]:
     """Every weight once, in the order of the layers."""
-    layers = list(every_layer(model))
-    configs.check_used((name, layer) for _, name, layer in layers)
-    seen: set[int] = set()
-    for _, name, layer in layers:
-        for attribute, weight in weights_by_attribute(layer).items():
-            # Layers inside the layer come by themselves.
-            if "." in attribute or id(weight) in seen:
-                continue
-            seen.add(id(weight))
-            config = configs.of(name, layer)
-            yield _Slot(f"{name}/{attribute}", layer, attribute, weight, config)
+    configs.check_used((name, layer) for _, name, layer in every_layer(model))
+    for name, layer, attribute, weight in every_weight(model):
+        config = configs.of(name, layer)
+        yield _Slot(f"{name}/{attribute}", layer, attribute, weight, config)
 
 
 def _corrected(model, slots, data, seed):

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator
 import keras
 
 from fritz_compress.checks import check_name
-from fritz_compress.graph import flatten_layers, model_inside
+from fritz_compress.graph import (
+    flatten_layers,
+    model_inside,
+    weights_by_attribute,
+)
 
 
 def name_layers(model: keras.Model) -> dict[keras.Operation, str]:
@@ -64,6 +68,23 @@ def every_layer(
             yield layer, (
                 name if inner is layer else f"{name}/{inner.name}"
             ), inner
+
+
+def every_weight(
+    model: keras.Model,
+) -> Iterator[tuple[str, keras.Layer, str, keras.Variable]]:
+    """All weights of a model, each once, in the order of the layers.
+
+    Yields: the name of the layer that holds the weight, as in `every_layer`,
+    that layer, the attribute, such as `"kernel"`, and the weight.
+    """
+    seen: set[int] = set()
+    for _, name, layer in every_layer(model):
+        for attribute, weight in weights_by_attribute(layer).items():
+            # Layers inside the layer come by themselves.
+            if "." not in attribute and id(weight) not in seen:
+                seen.add(id(weight))
+                yield name, layer, attribute, weight
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -8,7 +8,13 @@ from keras import layers
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from fritz_compress.analysis import SensitivityRow, SensitivityTable, plots
+from fritz_compress.analysis import (
+    SensitivityRow,
+    SensitivityTable,
+    SignalToNoiseRow,
+    SignalToNoiseTable,
+    plots,
+)
 
 
 def convolutions(count, name="net"):
@@ -149,6 +155,44 @@ def test_of_many_layers_those_that_lose_most_are_named(mode, tmp_path):
     box = legend.get_window_extent(renderer)
     assert 0 <= box.y0 < box.y1 < figure.axes[0].get_window_extent(renderer).y0
     assert len(figure.axes) == 2
+
+
+def noise_table(count):
+    """Weight n has n decibels less than the first."""
+    return SignalToNoiseTable(
+        "net",
+        rows=tuple(
+            SignalToNoiseRow(f"layer_{n}/kernel", nbits, 6.0 * nbits - n, 9, 1)
+            for n in range(count)
+            for nbits in (2, 4, 8)
+        ),
+        bytes_before=9 * count,
+        bytes={2: 1, 4: 2, 8: 4},
+    )
+
+
+def test_noise_is_drawn_over_bits(tmp_path):
+    figure = noise_table(2).plot()
+    found = curves(figure)
+    np.testing.assert_allclose(
+        found["layer_1/kernel"], [[2, 4, 8], [11, 23, 47]]
+    )
+    assert figure.axes[0].get_xticks().tolist() == [2, 4, 8]
+    many = noise_table(30).plot()
+    many.savefig(tmp_path / "many.png")
+    legend = many.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"layer_{n}/kernel" for n in (29, 28, 27, 26, 25, 24)
+    ]
+
+
+def test_weights_without_noise_are_left_out_of_the_picture(tmp_path):
+    row = SignalToNoiseRow("still/kernel", 2, np.inf, 9, 1)
+    whole = noise_table(1)
+    table = SignalToNoiseTable("net", (*whole.rows, row), 18, whole.bytes)
+    figure = table.plot()
+    figure.savefig(tmp_path / "still.png")
+    assert np.isfinite(figure.axes[0].get_ylim()).all()
 
 
 def test_long_names_keep_their_end():
