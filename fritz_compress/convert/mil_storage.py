@@ -109,8 +109,8 @@ def _stored(*operations, bits, code_bits):
     nbytes = sum(
         -(-argument.values.size * argument.bits // 8)
         for _, arguments in operations
-        for argument in arguments.values()
-        if argument.values.ndim
+        for name, argument in arguments.items()
+        if argument.values.ndim and name != "shape"
     )
     return Stored(operations, bits, code_bits, nbytes)
 

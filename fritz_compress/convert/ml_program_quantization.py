@@ -144,18 +144,17 @@ class KernelCoder:
         )
 
     def _note(self, kernel, codes, form, target):
-        """Notes what a newer system, or none, stores in the codes' bits."""
+        """Notes it where only a newer system, or none, stores the codes."""
         best = self._form(kernel, codes, TARGETS[-1])
         if best is None:
-            what = f"holds codes of {codes.nbits} bits, which no system stores"
-            most = f"{MOST_BITS} are the most"
-            self.notes[kernel.layer] = f"{what}: {most}"
-        elif form is None or form.code_bits > WORTH_A_TARGET * best.code_bits:
-            needed = next(
-                target
-                for target in TARGETS
-                if (other := self._form(kernel, codes, target))
-                and other.code_bits <= WORTH_A_TARGET * best.code_bits
+            self.notes[kernel.layer] = (
+                f"holds codes of {codes.nbits} bits, which no system stores: "
+                f"{MOST_BITS} are the most"
+            )
+        elif form is None or form.bits > best.bits:
+            forms = {t: self._form(kernel, codes, t) for t in TARGETS}
+            needed = min(
+                t for t, f in forms.items() if f and f.bits == best.bits
             )
             self.notes[kernel.layer] = (
                 f"holds codes of {codes.nbits} bits, which need "

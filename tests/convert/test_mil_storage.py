@@ -176,7 +176,9 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("codes, target, kinds, nbytes", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(
+    "codes, target, kinds, nbytes", FORMS.values(), ids=FORMS
+)
 def test_coremltools_decodes_the_kernel(codes, target, kinds, nbytes):
     values = codes.decode()
     stored = smallest(values, codes, target)
@@ -192,10 +194,13 @@ def test_coremltools_decodes_the_kernel(codes, target, kinds, nbytes):
     np.testing.assert_array_equal(decode(stored, target, ours=True), values)
 
 
-@pytest.mark.parametrize("target, widths", [
-    ("iOS16", {1: 1, 2: 2, 3: 4, 4: 4, 5: 6, 6: 6}),
-    ("iOS18", {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 6}),
-])
+@pytest.mark.parametrize(
+    "target, widths",
+    [
+        ("iOS16", {1: 1, 2: 2, 3: 4, 4: 4, 5: 6, 6: 6}),
+        ("iOS18", {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 6}),
+    ],
+)
 def test_tables_have_the_bits_that_a_system_knows(target, widths):
     for nbits, width in widths.items():
         codes = codebook(nbits)
