@@ -1,8 +1,8 @@
 """Runs a Core ML program (`.mlpackage`) without Apple's runtime.
 
 coremltools reads the program from the files; what the operations compute is
-in `mil_operations`, and weights are decoded here from their stored codes. Both
-are written from coremltools' descriptions of the operations,
+in `mil_operations`, what stored codes stand for in `mil_constants`. Both are
+written from coremltools' descriptions of the operations,
 https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from fritz_compress.convert.channels_first import as_batch
 from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.mil_constants import constant
 from fritz_compress.convert.mil_operations import OPERATIONS
 from fritz_compress.silence import silenced
 
@@ -112,7 +113,7 @@ class MLProgram:
         if value in values:
             return values[value]
         if value not in self._constants:
-            self._constants[value] = _float32(_constant(value))
+            self._constants[value] = _float32(constant(value))
         return self._constants[value]
 
 
@@ -154,51 +155,3 @@ def _float32(value):
     kind = getattr(value, "dtype", None)
     name = UNPACKED.get(str(kind))
     return value.astype(name) if name else value
-
-
-def _constant(value):
-    """What a constant holds, compressed ones decoded."""
-    operation = value.op
-    if operation is None or operation.op_type == "const":
-        return np.asarray(value.val)
-    decode = DECODERS.get(operation.op_type)
-    if decode is not None:
-        return decode(**{n: v.val for n, v in operation.inputs.items() if v})
-    # Forms of iOS 18, which the program's own library decodes.
-    decoded = operation.materialized_val_inference()
-    if decoded is None:
-        raise ConversionError(
-            f"Constant '{value.name}' of kind '{operation.op_type}' cannot be "
-            "decoded."
-        )
-    return np.asarray(decoded)
-
-
-def _lut_to_dense(indices, lut, shape):
-    """Codes of `log2(len(lut))` bits, packed from the lowest bit up."""
-    nbits = int(np.log2(len(lut)))
-    count = int(np.prod(shape))
-    bits = np.unpackbits(indices, bitorder="little")[: count * nbits]
-    codes = bits.reshape(count, nbits) @ (1 << np.arange(nbits))
-    return lut[codes].reshape(shape)
-
-
-def _affine_dequantize(quantized_data, zero_point, scale, axis):
-    """`scale * (quantized - zero_point)` along an axis."""
-    shape = [1] * quantized_data.ndim
-    if np.size(scale) > 1 or np.size(zero_point) > 1:
-        shape[int(axis)] = -1
-    zero = np.reshape(zero_point, shape if np.size(zero_point) > 1 else ())
-    scale = np.reshape(scale, shape if np.size(scale) > 1 else ())
-    return scale * (quantized_data.astype("float32") - zero)
-
-
-def _cast(source_val, output_dtype):
-    return source_val.astype("float32")
-
-
-DECODERS = {
-    "constexpr_affine_dequantize": _affine_dequantize,
-    "constexpr_cast": _cast,
-    "constexpr_lut_to_dense": _lut_to_dense,
-}

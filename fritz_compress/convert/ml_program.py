@@ -1,9 +1,10 @@
 """A Keras model as a Core ML program, the content of a `.mlpackage`.
 
 The traced graph is replayed into one frozen TensorFlow graph, which
-coremltools converts; weights are then compressed by its optimizer with our
-codebooks. Instance normalization and nearest upsampling are one operation
-each, see `_replayed`.
+coremltools converts to MIL. There kernels are replaced by constant expressions
+of their codes, before and after coremltools folds operations into kernels.
+Instance normalization and nearest upsampling are one operation each, see
+`_replayed`.
 """
 
 import contextlib
@@ -17,11 +18,11 @@ import keras
 from fritz_compress import graph as graphs
 from fritz_compress.convert import export
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.ml_program_quantization import (
-    SCOPE,
+from fritz_compress.convert.mil_kernels import SCOPE, node_in
+from fritz_compress.convert.mil_storage import COMPRESSED
+from fritz_compress.convert.ml_program_quantization import KernelCoder
+from fritz_compress.convert.ml_program_report import (
     check_operations,
-    compress_program,
-    node_in,
     report_program,
 )
 from fritz_compress.convert.names import shorten_names
@@ -31,7 +32,8 @@ from fritz_compress.silence import silenced
 
 PRECISIONS = ("float32", "float16")
 OLDEST_TARGET = "iOS15"  # The first with programs.
-OLDEST_COMPRESSED = "iOS16"  # The first with compressed weights.
+# coremltools' passes that fold what follows a convolution into its kernel.
+FOLDING = {"common::fuse_conv_scale", "common::fuse_conv_batchnorm"}
 
 
 @silenced()
@@ -51,13 +53,12 @@ def write_program(
 
     Arrays have Keras' shape with batch size 1.
 
-    Kernels of convolutions and dense layers get codes of `nbits` bits; all
-    other weights stay in the precision of the arithmetic:
-
-    - 8, "linear": a scale and an offset per output channel.
-    - "kmeans": one codebook per kernel, the optimal one.
-    - 6, 4, 2 or 1, "linear": one codebook of evenly spaced numbers per kernel,
-      over the range of least squared error.
+    Kernels of convolutions and dense layers that hold codes of up to `nbits`
+    bits (of up to 8 with `None`) are stored in these, which changes no number;
+    a batch normalization behind them stays an operation of its own. The others
+    get codes of `nbits` bits, see `KernelCoder`, or are stored without their
+    zeros where that is smaller. All other weights stay in the precision of the
+    arithmetic; so do scales and codebooks.
 
     Args:
         model: A Functional or built Sequential model with one input and one
@@ -73,7 +74,10 @@ def write_program(
         compute_precision: "float32", or "float16", which halves the weights
             that are not compressed and runs on the Neural Engine.
         minimum_target: Oldest system that must run it, such as "iOS16". By
-            default "iOS15", or "iOS16" with compressed weights.
+            default the oldest that stores the codes and zeros that kernels
+            hold in hardly more bits than the newest does, and at least
+            "iOS16" with `nbits` of 8 and less. Codes that it does not know
+            stay floats, or take more bits, and the note of the layer says so.
         output_name: Name of the output. The input has its name in the model.
 
     Returns: one row for each Keras layer with weights.
@@ -83,28 +87,42 @@ def write_program(
             interpreter cannot check what it becomes.
         ValueError: for an argument that is not as described.
     """
-    import coremltools
-
     graph = graphs.trace(model, [(1, *input_shape(model, image_size)[1:])])
-    target = _target(minimum_target, nbits)
+    oldest = check_target(minimum_target, nbits)
+    coder = KernelCoder(graph, nbits if nbits != 16 else None, mode)
     with contextlib.ExitStack() as stack:
         # For the progress bars: notebooks have a standard error of their own.
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         features = _features(graph, output_name, image_input, image_output)
-        program = _converted(graph, target, compute_precision, *features)
-        _discard_later(program, stack)
+        frozen = _replayed(graph, *features)
+        program = _mil(frozen, graph, oldest, *features)
         check_operations(program, graph)
-        if nbits is not None and nbits <= 8:
-            program = compress_program(program, nbits, mode)
-            _discard_later(program, stack)
-        spec = program.get_spec()
-        shorten_names(spec.mlProgram)
-        short = coremltools.models.MLModel(
-            spec, weights_dir=program.weights_dir, skip_model_load=True
-        )
-        _discard_later(short, stack)
-        short.save(os.fspath(path))
-        return report_program(program, graph)
+        if minimum_target is None:
+            needed = coder.oldest_target(program)
+            if needed > oldest:
+                oldest = needed
+                program = _mil(frozen, graph, oldest, *features)
+        coder.store_held(program, oldest)
+        program = _converted(program, graph, oldest)
+        coder.store_others(program, oldest)
+        check_operations(program, graph)
+        package = _converted(program, graph, oldest, compute_precision)
+        _discard_later(package, stack)
+        _save(package, path, stack)
+        return report_program(package._mil_program, graph, coder.notes)
+
+
+def _save(package, path, stack):
+    """Writes a package with short names."""
+    import coremltools
+
+    spec = package.get_spec()
+    shorten_names(spec.mlProgram)
+    short = coremltools.models.MLModel(
+        spec, weights_dir=package.weights_dir, skip_model_load=True
+    )
+    _discard_later(short, stack)
+    short.save(os.fspath(path))
 
 
 def check_target(minimum_target: str | None, nbits: int | None) -> str:
@@ -115,7 +133,7 @@ def check_target(minimum_target: str | None, nbits: int | None) -> str:
             compressed weights.
     """
     compressed = nbits is not None and nbits <= 8
-    oldest = OLDEST_COMPRESSED if compressed else OLDEST_TARGET
+    oldest = COMPRESSED if compressed else OLDEST_TARGET
     name = oldest if minimum_target is None else minimum_target
     known = isinstance(name, str) and re.fullmatch(r"iOS\d\d", name)
     if not known or name < oldest:
@@ -126,10 +144,9 @@ def check_target(minimum_target: str | None, nbits: int | None) -> str:
     return name
 
 
-def _target(minimum_target, nbits):
+def _target(name):
     import coremltools
 
-    name = check_target(minimum_target, nbits)
     if not hasattr(coremltools.target, name):
         known = [t for t in dir(coremltools.target) if t.startswith("iOS")]
         raise ValueError(
@@ -184,42 +201,56 @@ def _features(graph, output_name, image_input, image_output):
     )
 
 
-def _converted(graph, target, precision, source, result):
+def _mil(frozen, graph, target, source, result):
+    """The graph as a MIL program of float32, its kernels as in Keras."""
     import coremltools as ct
 
-    try:
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes(FOLDING)
+    target = _target(target)
+    with _explained(graph):
         return ct.convert(
-            _replayed(
-                graph,
-                source.name,
-                result.name,
-                isinstance(result, ct.ImageType),
-            ),
+            frozen,
             source="tensorflow",
-            convert_to="mlprogram",
+            convert_to="milinternal",
             inputs=[source],
             outputs=[result],
             minimum_deployment_target=target,
-            compute_precision=getattr(ct.precision, precision.upper()),
+            compute_precision=ct.precision.FLOAT32,
+            pass_pipeline=pipeline,
+        )
+
+
+def _converted(program, graph, target, precision=None):
+    """A MIL program after all passes, or with a precision as a package."""
+    import coremltools as ct
+
+    with _explained(graph):
+        return ct.convert(
+            program,
+            source="milinternal",
+            convert_to="mlprogram" if precision else "milinternal",
+            minimum_deployment_target=_target(target),
+            compute_precision=getattr(
+                ct.precision, (precision or "float32").upper()
+            ),
             skip_model_load=True,
         )
-    except ConversionError:
-        raise
-    except Exception as error:  # Of any class, as coremltools has none.
-        raise ConversionError(_explained(graph, error)) from error
 
 
-def _replayed(graph, input_name, output_name, channels_first):
+def _replayed(graph, source, result):
     """The graph as a frozen TensorFlow `GraphDef` at batch size 1.
 
     coremltools recognizes our InstanceNormalization as it is. Keras' nearest
     upsampling would become repeats and transposes: one operation replaces it.
     A picture that leaves the program has its channels first.
     """
+    import coremltools as ct
     import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants
 
     _know_erfc()
+    channels_first = isinstance(result, ct.ImageType)
     forms = {
         keras.layers.Conv2D: _convolution,
         keras.layers.UpSampling2D: export.upsampling,
@@ -234,13 +265,13 @@ def _replayed(graph, input_name, output_name, channels_first):
             return form(node.operation, *args, **kwargs)
 
     def replay(x):
-        (result,) = keras.tree.flatten(graph.run([x], call))
+        (outputs,) = keras.tree.flatten(graph.run([x], call))
         if channels_first:
-            result = tf.transpose(result, (0, 3, 1, 2))
-        return tf.identity(result, name=output_name)
+            outputs = tf.transpose(outputs, (0, 3, 1, 2))
+        return tf.identity(outputs, name=result.name)
 
-    (source,) = graph.inputs
-    signature = [tf.TensorSpec(source.shape, source.dtype, name=input_name)]
+    (tensor,) = graph.inputs
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype, name=source.name)]
     function = tf.function(replay, input_signature=signature, autograph=False)
     with export.any_layer_names():
         concrete = function.get_concrete_function()
@@ -275,16 +306,22 @@ def _convolution(layer, x):
     return layer.activation(x + layer.bias if layer.use_bias else x)
 
 
-def _explained(graph, error):
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else type(error).__name__
-    node = node_in(graph, str(error))
-    where = (
-        f"Layer '{node.operation.name}' ({node.kind}) of model"
-        if node
-        else "Model"
-    )
-    return (
-        f"{where} '{graph.model.name}' cannot be written as a Core ML "
-        f"program: {reason} Replace the layer by ones of simpler operations."
-    )
+@contextlib.contextmanager
+def _explained(graph):
+    """Turns errors of coremltools into ours."""
+    try:
+        yield
+    except Exception as error:  # Of any class, as coremltools has none.
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        node = node_in(graph, str(error))
+        where = (
+            f"Layer '{node.operation.name}' ({node.kind}) of model"
+            if node
+            else "Model"
+        )
+        raise ConversionError(
+            f"{where} '{graph.model.name}' cannot be written as a Core ML "
+            f"program: {reason} Replace the layer by ones of simpler "
+            "operations."
+        ) from error

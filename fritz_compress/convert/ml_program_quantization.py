@@ -1,180 +1,162 @@
-"""Weights of a Core ML program in fewer bits, and what each layer takes."""
+"""Kernels of a Core ML program in codes: those they hold, or new ones."""
 
-import dataclasses
-import re
+import hashlib
 from typing import Any
 
 import keras
 import numpy as np
 
 from fritz_compress import graph as graphs
-from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.mil_operations import OPERATIONS
-from fritz_compress.convert.report import FOLDED, LayerReport
+from fritz_compress.convert.mil_kernels import kernels, replace
+from fritz_compress.convert.mil_storage import (
+    BLOCKS,
+    COMPRESSED,
+    MOST_BITS,
+    Stored,
+    smallest,
+)
 from fritz_compress.ops.codebooks import kmeans_codebook
+from fritz_compress.ops.codes import CodebookCodes, Codes
 from fritz_compress.ops.quantization import linear_quantize
+from fritz_compress.ops.recognition import recognize
 
-# Operations of MIL whose weights are kernels.
-KERNEL_OPERATIONS = ("conv", "conv_transpose", "linear", "matmul")
-SCOPE = "n{}"  # In which node number `i` of the graph names its operations.
-
-
-def node_in(graph: graphs.Graph, name: str) -> graphs.Node | None:
-    """The node in whose scope an operation was named, if any."""
-    match = re.search(r"(?<![A-Za-z0-9])n(\d+)[/_]", name)
-    if match and int(match[1]) < len(graph.nodes):
-        return graph.nodes[int(match[1])]
-    return None
+TARGETS = ("iOS15", COMPRESSED, BLOCKS)  # Where something new came.
+NARROW_BELOW = 6  # Bits: with more of them the full range is the best.
+# An older system is the default if its codes take so many times the bits.
+WORTH_A_TARGET = 1.1
 
 
-def check_operations(program: Any, graph: graphs.Graph) -> None:
-    """Raises a ConversionError for what our interpreter does not know.
+class KernelCoder:
+    """Stores the kernels of programs of one model in codes.
 
-    Args:
-        program: `coremltools.models.MLModel` as converted, its operations
-            named in the scopes of their nodes.
-        graph: What it was converted from.
-    """
-    for operation in program._mil_program.functions["main"].operations:
-        kind = operation.op_type
-        if kind in OPERATIONS or kind.startswith("const"):
-            continue
-        node = node_in(graph, operation.name)
-        where = f"Layer '{node.operation.name}' ({node.kind})" if node else "It"
-        raise ConversionError(
-            f"Model '{graph.model.name}' cannot be checked as a Core ML "
-            f"program. {where} became an operation of kind '{kind}', which "
-            "the interpreter of this package does not know. Replace the layer "
-            "by ones of simpler operations, or write a .tflite."
-        )
+    A kernel that holds codes of up to `nbits` bits, or with `None` of any, is
+    stored in exactly these. With `nbits`, the others are quantized:
 
-
-def compress_program(program: Any, nbits: int, mode: str) -> Any:
-    """Stores the kernels in codes of `nbits` bits.
+    - "kmeans": one codebook per kernel, the optimal one. Where it takes more
+      bytes than it saves: evenly spaced numbers.
+    - "linear", 8 bits: a scale and a zero point per output channel. 4 bits
+      too, from iOS 18 on.
+    - "linear", other bits: evenly spaced numbers per kernel, over the range of
+      least squared error.
 
     Args:
-        program: `coremltools.models.MLModel`; not changed.
-        nbits: 8, 6, 4, 2 or 1.
+        graph: The traced model.
+        nbits: 1 to 8, or `None`.
         mode: "linear" or "kmeans".
 
-    Returns: a new `MLModel`.
+    Attributes:
+        notes: For a layer, why a kernel takes more bits than its codes, or
+            than asked for.
     """
-    from coremltools.optimize import coreml as optimize
 
-    if nbits == 8 and mode == "linear":
-        config = optimize.OpLinearQuantizerConfig(
-            mode="linear", dtype="uint8", weight_threshold=0
+    def __init__(self, graph: graphs.Graph, nbits: int | None, mode: str):
+        self.graph, self.nbits, self.mode = graph, nbits, mode
+        self.notes: dict[keras.Layer | None, str] = {}
+        self._held: dict[tuple, Codes | None] = {}
+
+    def oldest_target(self, program: Any) -> str:
+        """The oldest system with hardly more bits than the newest.
+
+        What counts are codes and masks of the kernels that hold codes or many
+        zeros; the others do not need a system.
+        """
+        totals = dict.fromkeys(TARGETS, 0)
+        for kernel in kernels(program, self.graph):
+            codes = self._codes(kernel)
+            for target in TARGETS:
+                form = self._form(kernel, codes, target)
+                bits = form.code_bits if form else 32 * kernel.values.size
+                totals[target] += bits
+        most = WORTH_A_TARGET * totals[TARGETS[-1]]
+        return next(target for target in TARGETS if totals[target] <= most)
+
+    def store_held(self, program: Any, target: str) -> None:
+        """Stores the codes that kernels hold, in place.
+
+        coremltools folds what follows a convolution into its kernel, which
+        destroys the codes: call this before.
+        """
+        for kernel in kernels(program, self.graph):
+            codes = self._codes(kernel)
+            if codes is None:
+                continue
+            form = self._form(kernel, codes, target)
+            self._note(kernel, codes, form, target)
+            if form is not None:
+                replace(program, kernel, form)
+
+    def store_others(self, program: Any, target: str) -> None:
+        """Quantizes what is left, or leaves out its zeros, in place."""
+        for kernel in kernels(program, self.graph):
+            if self.nbits is None:
+                form = self._form(kernel, None, target)
+            else:
+                form = self._new_form(kernel, target)
+            if form is not None:
+                replace(program, kernel, form)
+
+    def _codes(self, kernel):
+        """Codes that a kernel holds, of few enough bits."""
+        values = np.ascontiguousarray(kernel.values)
+        key = (values.shape, hashlib.sha256(values).digest())
+        if key not in self._held:
+            self._held[key] = recognize(values)
+        codes = self._held[key]
+        if codes is None or self.nbits is None or codes.nbits <= self.nbits:
+            return codes
+        return None
+
+    def _form(self, kernel, codes, target) -> Stored | None:
+        if codes is not None:
+            codes = kernel.codes_in_mil(codes)
+            return smallest(codes.decode(), codes, target)
+        return smallest(kernel.constant.val, None, target)
+
+    def _new_form(self, kernel, target):
+        """The form of a kernel in new codes, if that saves anything."""
+        if self.mode == "kmeans":
+            form = self._form(kernel, self._clustered(kernel), target)
+            if form is not None:
+                return form
+        form = self._form(kernel, self._evenly_spaced(kernel, target), target)
+        if form is None:
+            self.notes[kernel.layer] = "too few numbers for codes"
+        elif self.mode == "kmeans":
+            self.notes[kernel.layer] = (
+                "linear, as a codebook takes more than it saves"
+            )
+        return form
+
+    def _clustered(self, kernel):
+        values, nbits = kernel.values, self.nbits
+        codebook, codes = kmeans_codebook(values, 2**nbits)
+        groups = [1] * values.ndim
+        return CodebookCodes(codes, codebook.reshape(*groups, -1), nbits)
+
+    def _evenly_spaced(self, kernel, target):
+        values, nbits = kernel.values, self.nbits
+        groups = [1] * values.ndim
+        if nbits == 8 or nbits == 4 and target >= BLOCKS:
+            groups[kernel.channels] = values.shape[kernel.channels]
+        ranges = "least_squares" if nbits < NARROW_BELOW else "minmax"
+        return linear_quantize(
+            values, nbits, tuple(groups), zero=True, ranges=ranges
         )
-        compress = optimize.linear_quantize_weights
-    else:
-        lut = _kmeans if mode == "kmeans" else _evenly_spaced
-        config = optimize.OpPalettizerConfig(
-            mode="custom",
-            lut_function=lambda values: lut(values, nbits),
-            weight_threshold=0,
-        )
-        compress = optimize.palettize_weights
-    return compress(
-        program,
-        optimize.OptimizationConfig(
-            op_type_configs=dict.fromkeys(KERNEL_OPERATIONS, config)
-        ),
-    )
 
-
-def _kmeans(values, nbits):
-    codebook, codes = kmeans_codebook(values, 2**nbits)
-    return codebook.astype(values.dtype), codes.reshape(-1)
-
-
-def _evenly_spaced(values, nbits):
-    coded = linear_quantize(values, nbits, ranges="least_squares")
-    codebook = np.arange(2**nbits) * coded.scale.item() + coded.offset.item()
-    return codebook.astype(values.dtype), coded.codes.reshape(-1)
-
-
-@dataclasses.dataclass
-class _Stored:
-    bits: int
-    count: int
-    bytes: int
-
-
-def report_program(
-    program: Any, graph: graphs.Graph
-) -> tuple[LayerReport, ...]:
-    """One row for each layer with weights, shared layers once.
-
-    Args:
-        program: `coremltools.models.MLModel` as converted, its operations
-            named in the scopes of their nodes.
-        graph: What it was converted from.
-    """
-    found: dict[keras.Layer, list[_Stored]] = {
-        node.operation: [] for node in graph.nodes if _has_weights(node)
-    }
-    seen = set()
-    for operation in program._mil_program.functions["main"].operations:
-        values = [v for v in _constants(operation) if v not in seen]
-        node = _owner(graph, operation) if values else None
-        if node is not None and _has_weights(node):
-            seen.update(values)
-            found[node.operation].extend(map(_stored, values))
-    return tuple(_row(layer, stored) for layer, stored in found.items())
-
-
-def _row(layer, stored):
-    largest = max(stored, key=lambda constant: constant.count, default=None)
-    return LayerReport(
-        name=layer.name,
-        kind=type(layer).__name__,
-        bits=largest.bits if largest else 0,
-        parameters=layer.count_params(),
-        bytes=sum(constant.bytes for constant in stored),
-        note="" if largest else FOLDED,
-    )
-
-
-def _has_weights(node):
-    return bool(getattr(node.operation, "weights", []))
-
-
-def _owner(graph, operation):
-    """The node that an operation belongs to.
-
-    coremltools gives an operation that it makes of several the name of the
-    last, and its own name to the one that makes the output. The strides tell
-    better; what neither tells belongs to the last layer with weights.
-    """
-    made = [v for v in operation.inputs.values() if _is_constant(v)]
-    for name in (*(value.name for value in made), operation.name):
-        if node := node_in(graph, name):
-            return node
-    weighted = list(filter(_has_weights, graph.nodes))
-    return weighted[-1] if weighted else None
-
-
-def _constants(operation):
-    """The floats of more than one number that an operation reads."""
-    for value in operation.inputs.values():
-        if _is_constant(value) and value.rank:
-            if any(map(value.is_tensor_or_scalar_of, ("fp32", "fp16"))):
-                yield value
-
-
-def _is_constant(value):
-    made_by = getattr(value, "op", None)
-    return made_by is not None and made_by.op_type.startswith("const")
-
-
-def _stored(value):
-    count = int(np.prod(value.shape))
-    operation = value.op
-    if operation.op_type == "const":
-        return _Stored(8 * value.val.itemsize, count, value.val.nbytes)
-    parts = [v.val for v in operation.inputs.values() if v.rank or v.val.size]
-    total = sum(part.nbytes for part in parts)
-    bits = 8
-    if "lut" in operation.inputs:
-        bits = len(operation.inputs["lut"].val).bit_length() - 1
-    return _Stored(bits, count, total)
+    def _note(self, kernel, codes, form, target):
+        """Notes it where only a newer system, or none, stores the codes."""
+        best = self._form(kernel, codes, TARGETS[-1])
+        if best is None:
+            self.notes[kernel.layer] = (
+                f"holds codes of {codes.nbits} bits, which no system stores: "
+                f"{MOST_BITS} are the most"
+            )
+        elif form is None or form.bits > best.bits:
+            forms = {t: self._form(kernel, codes, t) for t in TARGETS}
+            needed = min(
+                t for t, f in forms.items() if f and f.bits == best.bits
+            )
+            self.notes[kernel.layer] = (
+                f"holds codes of {codes.nbits} bits, which need "
+                f"minimum_target='{needed}'"
+            )

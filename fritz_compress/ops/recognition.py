@@ -28,6 +28,8 @@ BLOCKS = range(4, 129)  # Inputs that may share a scale.
 CHANNELS = range(2, 65)  # Outputs that may share a codebook.
 SAMPLE = 4096  # Numbers that tell most arrays without codes apart.
 CORNER = 3  # Groups along each axis, likewise.
+DISTINCT = 0.9  # Of sampled sub-vectors: codes of vectors repeat more.
+FEW_BITS = 4  # Of a codebook of numbers, which vectors hardly undercut.
 
 
 def recognize(
@@ -66,7 +68,11 @@ def recognize(
     for shape in groups or _codebook_groups(values.shape):
         codebook = recognize_codebook(values, shape, _limit(best, shape))
         best = _smaller(best, codebook)
-    if groups is None and values.ndim > 1 and not _repeats_numbers(best):
+    if (
+        groups is None
+        and values.ndim > 1
+        and not _repeats_numbers(best, values)
+    ):
         for arguments in _sub_vectors(values.shape):
             best = _smaller(best, recognize_product(values, *arguments))
     return best
@@ -166,9 +172,8 @@ def recognize_product(
     shape = list(values.shape)
     shape[axis : axis + 1] = [shape[axis] // length, length]
     vectors = np.moveaxis(values.reshape(shape), axis + 1, -1)
-    if len(np.unique(_opaque(vectors.reshape(-1, length)[:SAMPLE]))) == min(
-        vectors.size // length, SAMPLE
-    ):
+    sample = _opaque(vectors.reshape(-1, length)[:SAMPLE])
+    if len(np.unique(sample)) > DISTINCT * len(sample):
         return None
     groups = [1] * (values.ndim)
     groups[axis] = shape[axis] if split else 1
@@ -206,14 +211,16 @@ def _half(values):
     return np.count_nonzero(values) // 2
 
 
-def _repeats_numbers(codes):
+def _repeats_numbers(codes, values):
     """Whether codes are of single numbers rather than by chance.
 
-    Numbers of sub-vectors at one place repeat where the sub-vectors do, but
-    not over the whole array, and not at even distances.
+    Numbers of sub-vectors repeat where the sub-vectors do, but they are many,
+    unless the array is pruned: then sub-vectors repeat by chance.
     """
     if isinstance(codes, CodebookCodes):
-        return set(codes.groups) == {1}
+        pruned = 2 * np.count_nonzero(values) < values.size
+        few = pruned or codes.nbits <= FEW_BITS
+        return few and set(codes.groups) == {1}
     return codes is not None
 
 

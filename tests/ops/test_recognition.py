@@ -126,3 +126,15 @@ def test_largest_and_smallest_numbers():
     assert (recognize(values).decode() == values).all()
     values = np.tile(np.float32([1e-45, 3e-45, 0.0]), 20)
     assert (recognize(values).decode() == values).all()
+
+
+def test_vectors_are_found_where_their_numbers_repeat_over_the_array():
+    """64 vectors of 4: 256 numbers, each many times, in 8 bits."""
+    rng = np.random.default_rng(0)
+    book = rng.normal(size=(64, 4)).astype("float32")
+    values = book[rng.integers(0, 64, (40, 50))]  # (40, 50, 4)
+    values = values.transpose(0, 2, 1).reshape(160, 50)
+    found = recognize(values)
+    assert isinstance(found, forms.ProductCodes)
+    assert (found.axis, found.length, found.nbits) == (0, 4, 6)
+    assert (found.decode() == values).all()
