@@ -14,6 +14,7 @@ WEIGHTS = {
     "starry_night_teacher": 108_374,
     "starry_night_student": 11_868,
     "starry_night_tiny": 9_830,
+    "starry_night_folded": 11_868 + 204,
 }
 
 
@@ -59,6 +60,30 @@ def test_a_student_paints_like_its_teacher(name, photos, painted):
     assert np.mean([fidelity.ssim(*pair) for pair in pairs]) > 0.7
     ratio = fidelity.variation(pictures) / fidelity.variation(painted)
     assert 0.75 < ratio < 1.15
+
+
+def test_the_folded_student_is_closer_than_a_color_map(photos, painted):
+    """It cannot adapt to each photo, and is some 3 dB behind the student."""
+    pictures = np.asarray(load_pretrained("starry_night_folded")(photos))
+    pairs = list(zip(painted, pictures))
+    assert np.mean([fidelity.psnr(*pair) for pair in pairs]) > 22
+    assert np.mean([fidelity.ssim(*pair) for pair in pairs]) > 0.75
+    ratio = fidelity.variation(pictures) / fidelity.variation(painted)
+    assert 0.75 < ratio < 1.15
+
+
+@pytest.mark.slow
+def test_the_folded_student_keeps_its_pictures_in_integers(tmp_path):
+    from fritz_compress.convert import to_tflite
+
+    report = to_tflite(
+        load_pretrained("starry_night_folded", (256, 256)),
+        tmp_path / "folded.tflite",
+        quantization="int8",
+        min_psnr=38,
+    )
+    assert report.bytes <= 19_500
+    assert report.psnr >= 38
 
 
 def test_the_teacher_is_no_photo_filter(photos, painted):
