@@ -1,0 +1,117 @@
+"""The command that compresses the LeNets: its logic, and a run of it."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from benchmarks import deep_compression, deep_compression_results
+from benchmarks.deep_compression_networks import lenet_5, lenet_300_100
+from benchmarks.deep_compression_results import (
+    columns,
+    dense_size,
+    indexed_size,
+    kept_parameters,
+    with_losses,
+    zeros_entropy,
+)
+from benchmarks.fashion_mnist_data import FashionMNIST
+
+
+@pytest.mark.parametrize(
+    ("build", "parameters", "kernels"),
+    [
+        (lenet_300_100, 266_610, [235_200, 30_000, 1_000]),
+        (lenet_5, 431_080, [500, 25_000, 400_000, 5_000]),
+    ],
+)
+def test_networks_are_those_of_the_papers(build, parameters, kernels):
+    model = build()
+
+    assert model.count_params() == parameters
+    sizes = [w.numpy().size for w in model.weights if len(w.shape) > 1]
+    assert sizes == kernels
+
+
+def dense(kernel, bias):
+    model = keras.Sequential(
+        [keras.Input((len(kernel),)), keras.layers.Dense(len(bias))]
+    )
+    model.set_weights([np.float32(kernel), np.float32(bias)])
+    return model
+
+
+def test_pruned_weights_are_counted_with_their_indices():
+    kernel = np.zeros((40, 2))
+    kernel[0, 0], kernel[39, 1] = 0.5, -0.5  # Positions 0 and 79.
+    model = dense(kernel, [0, 0])
+
+    size = indexed_size(model, shared=False)
+
+    # 78 zeros between two weights need two fillers, for 32 positions each.
+    assert size.nbytes == (4 * (32 + 5) + 2 * 32 + 7) // 8
+    assert size.weight_bits == 4 * 32 / 2
+    assert size.index_bits == 4 * 5 / 2
+    assert kept_parameters(model) == 2 + 2
+
+
+def test_shared_weights_are_counted_with_their_codebook():
+    kernel = [[0.5, 0.0], [0.0, 0.25], [0.5, -1.0]]
+    model = dense(kernel, [1, 2])
+
+    size = indexed_size(model, shared=True)
+
+    # Four weights of three values: two bits each, and three floats.
+    assert size.nbytes == (4 * (2 + 5) + 3 * 32 + 2 * 32 + 7) // 8
+    assert (size.weight_bits, size.index_bits) == (2, 5)
+
+
+def test_columns_say_how_many_times_smaller():
+    model = dense([[0.5, 0.0], [0.0, 0.25]], [1, 2])
+
+    row = columns(model, dense_size(model))
+
+    assert row["parameters_kept"] == 4
+    assert row["fraction_kept"] == round(4 / 6, 4)
+    assert (row["bytes"], row["ratio"]) == (24, 1.0)
+    assert row["entropy_bytes"] == row["file_bytes"] == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "bits"),
+    [([1, 2, 3], 0), ([0, 0], 0), ([0, 1, 0, 2], 4), ([0, 0, 0, 5], 3.245)],
+)
+def test_zeros_take_the_entropy_of_their_share(values, bits):
+    assert zeros_entropy(np.array(values)) == pytest.approx(bits, abs=1e-3)
+
+
+def test_points_are_lost_to_both_dense_networks():
+    rows = [
+        {"stage": "baseline", "test_accuracy": 0.905},
+        {"stage": "control", "test_accuracy": 0.907},
+        {"stage": "pruned", "test_accuracy": 0.9035},
+    ]
+
+    row = with_losses(rows)[2]
+
+    assert row["points_lost"] == 0.15
+    assert row["points_below_control"] == 0.35
+
+
+def test_rounding_keeps_zeros_and_biases():
+    model = dense([[0.5, 0.0], [0.2, -0.9]], [0.123, 2])
+
+    deep_compression.rounded(model, 0.25)
+
+    kernel, bias = model.get_weights()
+    np.testing.assert_array_equal(kernel, [[0.5, 0], [0.25, -1]])
+    np.testing.assert_array_equal(bias, np.float32([0.123, 2]))
+
+
+def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):
+    def fail():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
+    with pytest.raises(SystemExit, match="cannot load MNIST: URL fetch"):
+        deep_compression.load("mnist", None)
