@@ -1,12 +1,9 @@
 """The command that compresses the LeNets: its logic, and a run of it."""
 
-import csv
-
 import keras
 import numpy as np
 import pytest
-from benchmarks import deep_compression, deep_compression_results
-from benchmarks.deep_compression_networks import lenet_5, lenet_300_100
+from benchmarks.deep_compression_networks import lenet_5, lenet_300_100, load
 from benchmarks.deep_compression_results import (
     columns,
     dense_size,
@@ -15,7 +12,7 @@ from benchmarks.deep_compression_results import (
     with_losses,
     zeros_entropy,
 )
-from benchmarks.fashion_mnist_data import FashionMNIST
+from benchmarks.deep_compression_training import rounded
 
 
 @pytest.mark.parametrize(
@@ -101,7 +98,7 @@ def test_points_are_lost_to_both_dense_networks():
 def test_rounding_keeps_zeros_and_biases():
     model = dense([[0.5, 0.0], [0.2, -0.9]], [0.123, 2])
 
-    deep_compression.rounded(model, 0.25)
+    rounded(model, 0.25)
 
     kernel, bias = model.get_weights()
     np.testing.assert_array_equal(kernel, [[0.5, 0], [0.25, -1]])
@@ -114,4 +111,4 @@ def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):
 
     monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
     with pytest.raises(SystemExit, match="cannot load MNIST: URL fetch"):
-        deep_compression.load("mnist", None)
+        load("mnist", None)

@@ -32,206 +32,32 @@ are held out; a run looks at the test set once, at its end.
 """
 
 import argparse
-import dataclasses
-import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
-from keras import ops
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from benchmarks import deep_compression_results as results  # noqa: E402
 from benchmarks.deep_compression_networks import (  # noqa: E402
-    CLASSES,
     DATASETS,
-    lenet_5,
-    lenet_300_100,
+    RECIPES,
     load,
+)
+from benchmarks.deep_compression_training import (  # noqa: E402
+    WEIGHT_DECAY,
+    Run,
+    choose_step,
+    one_hot,
+    rounded,
+    softened,
 )
 from benchmarks.fashion_mnist_results import accuracy  # noqa: E402
 
 import fritz_compress as fc  # noqa: E402
 from fritz_compress import callbacks  # noqa: E402
-from fritz_compress.files import whole_file  # noqa: E402
-from fritz_compress.training import warmup_cosine  # noqa: E402
-from fritz_compress.training.backup import EpochBackup  # noqa: E402
-
-BATCH = 250
-WEIGHT_DECAY = 1e-3
-TEMPERATURE = 3  # That the baseline's outputs are divided by.
-SOFT = 0.9  # Weight of the baseline's outputs, beside the labels'.
-# Of `uniform`, in standard deviations of the kept weights; how much the loss
-# may rise before the levels are trained.
-STEPS = (1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
-LOSS_RISE = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a network is compressed.
-
-    Attributes:
-        build: Makes it.
-        learning_rate, pruning_rate, tuning_rate: Peaks of the learning rate
-            of `baseline`; of `control` and `pruned`, low enough to stay near
-            the baseline; and of shared weights.
-        baseline_epochs, pruned_epochs, tuned_epochs: Of `baseline`; of
-            `control` and `pruned`; of `quantized` and `uniform`.
-        sparsity: Zeros among the weights of all kernels.
-        codebooks: The config of `quantize_weights`.
-    """
-
-    build: Callable[[], keras.Model]
-    learning_rate: float
-    pruning_rate: float
-    tuning_rate: float
-    baseline_epochs: int
-    pruned_epochs: int
-    tuned_epochs: int
-    sparsity: float
-    codebooks: Mapping[str, Mapping]
-
-
-RECIPES = {
-    "lenet_300_100": Recipe(
-        build=lenet_300_100,
-        learning_rate=0.1,
-        pruning_rate=0.03,
-        tuning_rate=1e-3,
-        baseline_epochs=30,
-        pruned_epochs=30,
-        tuned_epochs=8,
-        sparsity=0.92,
-        codebooks={"nbits": 5, "mode": "kmeans"},
-    ),
-    "lenet_5": Recipe(
-        build=lenet_5,
-        learning_rate=0.05,
-        pruning_rate=0.02,
-        tuning_rate=1e-3,
-        baseline_epochs=14,
-        pruned_epochs=14,
-        tuned_epochs=3,
-        sparsity=0.93,
-        codebooks={
-            "global_config": {"nbits": 5, "mode": "kmeans"},
-            "layer_type_configs": {"Conv2D": {"nbits": 6, "mode": "kmeans"}},
-        },
-    ),
-}
-
-
-class Stopwatch(keras.callbacks.Callback):
-    """Adds up the seconds of all epochs in a file, past a kill too."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.begin = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = self.read(self.path) + time.monotonic() - self.begin
-        self.path.write_text(f"{seconds:.1f}")
-
-    @staticmethod
-    def read(path):
-        return float(path.read_text()) if path.exists() else 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One network on its way through the stages."""
-
-    network: str
-    recipe: Recipe
-    data: object
-    work: pathlib.Path
-    seed: int
-
-    def model(self, stage):
-        """What a stage has left in the folder."""
-        return keras.models.load_model(self.work / f"{stage}.keras")
-
-    def seconds(self, stage):
-        """How long it has trained."""
-        return Stopwatch.read(self.work / f"{stage}.seconds")
-
-    def train(self, stage, start, targets, epochs, rate, decay=0, extra=()):
-        """Trains what `start` returns, unless that was done before.
-
-        Args:
-            stage: Name of the files.
-            start: Returns a model; called where there is no result yet.
-            targets: Probabilities `(images, classes)` to learn.
-            epochs: How many, along one cosine.
-            rate: Peak of the learning rate.
-            decay: Weight decay.
-            extra: Callbacks.
-        """
-        done = self.work / f"{stage}.keras"
-        if done.exists():
-            return
-        print(f"{stage}:", flush=True)
-        keras.utils.set_random_seed(self.seed)
-        model = compiled(start(), rate, epochs * self.steps_per_epoch, decay)
-        backup = EpochBackup(self.work / stage, self.steps_per_epoch)
-        model.fit(
-            self.data.train,
-            targets,
-            batch_size=BATCH,
-            initial_epoch=backup.restore(model),
-            epochs=epochs,
-            validation_data=(
-                self.data.validation,
-                one_hot(self.data.validation_labels),
-            ),
-            validation_batch_size=500,
-            callbacks=[
-                *extra,
-                Stopwatch(self.work / f"{stage}.seconds"),
-                backup,
-            ],
-            verbose=2,
-        )
-        with whole_file(done) as unfinished:
-            model.save(unfinished)
-
-    @property
-    def steps_per_epoch(self):
-        return math.ceil(len(self.data.train) / BATCH)
-
-
-def compiled(model, rate, steps, decay):
-    model.compile(
-        keras.optimizers.SGD(
-            warmup_cosine(rate, steps),
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=decay,
-        ),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=False,  # On a CPU, XLA takes four times as long here.
-    )
-    return model
-
-
-def one_hot(labels):
-    return np.eye(CLASSES, dtype="float32")[labels]
-
-
-def softened(teacher, data):
-    """The labels, mixed with what a network says about the images."""
-    logits = teacher.predict(data.train, batch_size=500, verbose=0)
-    soft = ops.convert_to_numpy(ops.softmax(logits / TEMPERATURE))
-    return (1 - SOFT) * one_hot(data.train_labels) + SOFT * soft
 
 
 def pruning(run):
@@ -243,42 +69,6 @@ def pruning(run):
         frequency=max(steps // 4, 1),
         scope="global",
     )
-
-
-def rounded(model, step):
-    """The model given, its kernels at the nearest multiples of a step."""
-    for weight in model.weights:
-        if len(weight.shape) > 1:
-            levels = np.rint(ops.convert_to_numpy(weight) / step)
-            weight.assign(levels * np.float32(step))
-    return model
-
-
-def choose_step(model, data):
-    """The largest step that hardly raises the loss on held-out images.
-
-    One for all kernels: with entropy coding that is best where errors of all
-    weights matter alike.
-    """
-    weights = model.get_weights()
-    kept = np.concatenate([w[w != 0] for w in weights if w.ndim > 1])
-    limit = (1 + LOSS_RISE) * held_out_loss(model, data)
-    for share in STEPS:
-        step = float(share * kept.std())
-        loss = held_out_loss(rounded(model, step), data)
-        model.set_weights(weights)
-        if loss <= limit:
-            break
-    print(f"step {step:.4f}: {share} deviations of the weights", flush=True)
-    return step
-
-
-def held_out_loss(model, data):
-    scores = model.predict(data.validation, batch_size=500, verbose=0)
-    losses = keras.losses.sparse_categorical_crossentropy(
-        data.validation_labels, scores, from_logits=True
-    )
-    return float(ops.mean(losses))
 
 
 def compress(run):

@@ -1,4 +1,7 @@
-"""The two small networks of Deep Compression, and pictures to train them on."""
+"""The two small networks of Deep Compression, their recipes and pictures."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import keras
 from benchmarks import fashion_mnist_data
@@ -41,6 +44,61 @@ def lenet_5():
         ],
         name="lenet_5",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is compressed.
+
+    Attributes:
+        build: Makes it.
+        learning_rate, pruning_rate, tuning_rate: Peaks of the learning rate
+            of `baseline`; of `control` and `pruned`, low enough to stay near
+            the baseline; and of shared weights.
+        baseline_epochs, pruned_epochs, tuned_epochs: Of `baseline`; of
+            `control` and `pruned`; of `quantized` and `uniform`.
+        sparsity: Zeros among the weights of all kernels.
+        codebooks: The config of `quantize_weights`.
+    """
+
+    build: Callable[[], keras.Model]
+    learning_rate: float
+    pruning_rate: float
+    tuning_rate: float
+    baseline_epochs: int
+    pruned_epochs: int
+    tuned_epochs: int
+    sparsity: float
+    codebooks: Mapping[str, Mapping]
+
+
+RECIPES = {
+    "lenet_300_100": Recipe(
+        build=lenet_300_100,
+        learning_rate=0.1,
+        pruning_rate=0.03,
+        tuning_rate=1e-3,
+        baseline_epochs=30,
+        pruned_epochs=30,
+        tuned_epochs=8,
+        sparsity=0.92,
+        codebooks={"nbits": 5, "mode": "kmeans"},
+    ),
+    "lenet_5": Recipe(
+        build=lenet_5,
+        learning_rate=0.05,
+        pruning_rate=0.02,
+        tuning_rate=1e-3,
+        baseline_epochs=14,
+        pruned_epochs=14,
+        tuned_epochs=3,
+        sparsity=0.93,
+        codebooks={
+            "global_config": {"nbits": 5, "mode": "kmeans"},
+            "layer_type_configs": {"Conv2D": {"nbits": 6, "mode": "kmeans"}},
+        },
+    ),
+}
 
 
 def load(dataset, folder):

@@ -1,0 +1,168 @@
+"""Trainings that can be killed, soft targets, and the step of a grid."""
+
+import dataclasses
+import math
+import pathlib
+import time
+
+import keras
+import numpy as np
+from benchmarks.deep_compression_networks import CLASSES, Recipe
+from keras import ops
+
+from fritz_compress.files import whole_file
+from fritz_compress.training import warmup_cosine
+from fritz_compress.training.backup import EpochBackup
+
+BATCH = 250
+WEIGHT_DECAY = 1e-3
+TEMPERATURE = 3  # That the baseline's outputs are divided by.
+SOFT = 0.9  # Weight of the baseline's outputs, beside the labels'.
+# Of `uniform`, in standard deviations of the kept weights; how much the loss
+# may rise before the levels are trained.
+STEPS = (1.2, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+LOSS_RISE = 0.02
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """Adds up the seconds of all epochs in a file, past a kill too."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begin = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self.read(self.path) + time.monotonic() - self.begin
+        self.path.write_text(f"{seconds:.1f}")
+
+    @staticmethod
+    def read(path):
+        return float(path.read_text()) if path.exists() else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One network on its way through the stages."""
+
+    network: str
+    recipe: Recipe
+    data: object
+    work: pathlib.Path
+    seed: int
+
+    def model(self, stage):
+        """What a stage has left in the folder."""
+        return keras.models.load_model(self.work / f"{stage}.keras")
+
+    def seconds(self, stage):
+        """How long it has trained."""
+        return Stopwatch.read(self.work / f"{stage}.seconds")
+
+    def train(self, stage, start, targets, epochs, rate, decay=0, extra=()):
+        """Trains what `start` returns, unless that was done before.
+
+        Args:
+            stage: Name of the files.
+            start: Returns a model; called where there is no result yet.
+            targets: Probabilities `(images, classes)` to learn.
+            epochs: How many, along one cosine.
+            rate: Peak of the learning rate.
+            decay: Weight decay.
+            extra: Callbacks.
+        """
+        done = self.work / f"{stage}.keras"
+        if done.exists():
+            return
+        print(f"{stage}:", flush=True)
+        keras.utils.set_random_seed(self.seed)
+        model = compiled(start(), rate, epochs * self.steps_per_epoch, decay)
+        backup = EpochBackup(self.work / stage, self.steps_per_epoch)
+        model.fit(
+            self.data.train,
+            targets,
+            batch_size=BATCH,
+            initial_epoch=backup.restore(model),
+            epochs=epochs,
+            validation_data=(
+                self.data.validation,
+                one_hot(self.data.validation_labels),
+            ),
+            validation_batch_size=500,
+            callbacks=[
+                *extra,
+                Stopwatch(self.work / f"{stage}.seconds"),
+                backup,
+            ],
+            verbose=2,
+        )
+        with whole_file(done) as unfinished:
+            model.save(unfinished)
+
+    @property
+    def steps_per_epoch(self):
+        return math.ceil(len(self.data.train) / BATCH)
+
+
+def compiled(model, rate, steps, decay):
+    model.compile(
+        keras.optimizers.SGD(
+            warmup_cosine(rate, steps),
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=decay,
+        ),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,  # On a CPU, XLA takes four times as long here.
+    )
+    return model
+
+
+def one_hot(labels):
+    return np.eye(CLASSES, dtype="float32")[labels]
+
+
+def softened(teacher, data):
+    """The labels, mixed with what a network says about the images."""
+    logits = teacher.predict(data.train, batch_size=500, verbose=0)
+    soft = ops.convert_to_numpy(ops.softmax(logits / TEMPERATURE))
+    return (1 - SOFT) * one_hot(data.train_labels) + SOFT * soft
+
+
+def rounded(model, step):
+    """The model given, its kernels at the nearest multiples of a step."""
+    for weight in model.weights:
+        if len(weight.shape) > 1:
+            levels = np.rint(ops.convert_to_numpy(weight) / step)
+            weight.assign(levels * np.float32(step))
+    return model
+
+
+def choose_step(model, data):
+    """The largest step that hardly raises the loss on held-out images.
+
+    One for all kernels: with entropy coding that is best where errors of all
+    weights matter alike.
+    """
+    weights = model.get_weights()
+    kept = np.concatenate([w[w != 0] for w in weights if w.ndim > 1])
+    limit = (1 + LOSS_RISE) * held_out_loss(model, data)
+    for share in STEPS:
+        step = float(share * kept.std())
+        loss = held_out_loss(rounded(model, step), data)
+        model.set_weights(weights)
+        if loss <= limit:
+            break
+    print(f"step {step:.4f}: {share} deviations of the weights", flush=True)
+    return step
+
+
+def held_out_loss(model, data):
+    scores = model.predict(data.validation, batch_size=500, verbose=0)
+    losses = keras.losses.sparse_categorical_crossentropy(
+        data.validation_labels, scores, from_logits=True
+    )
+    return float(ops.mean(losses))
