@@ -1,9 +1,19 @@
 """The command that compresses the LeNets: its logic, and a run of it."""
 
+import csv
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
-from benchmarks.deep_compression_networks import lenet_5, lenet_300_100, load
+from benchmarks import deep_compression
+from benchmarks import deep_compression_results as results
+from benchmarks.deep_compression_networks import (
+    RECIPES,
+    lenet_5,
+    lenet_300_100,
+    load,
+)
 from benchmarks.deep_compression_results import (
     columns,
     dense_size,
@@ -13,6 +23,7 @@ from benchmarks.deep_compression_results import (
     zeros_entropy,
 )
 from benchmarks.deep_compression_training import rounded
+from benchmarks.fashion_mnist_data import FashionMNIST
 
 
 @pytest.mark.parametrize(
@@ -112,3 +123,51 @@ def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
     with pytest.raises(SystemExit, match="cannot load MNIST: URL fetch"):
         load("mnist", None)
+
+
+def synthetic(images):
+    """Ten classes that a few steps can tell apart: a bright row each."""
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        labels = np.arange(count, dtype="int32") % 10
+        pictures = rng.normal(0, 0.3, (count, 28, 28, 1)).astype("float32")
+        pictures[np.arange(count), 5 + 2 * labels] += 2
+        return pictures, labels
+
+    return FashionMNIST(*draw(images), *draw(100), *draw(100))
+
+
+@pytest.mark.slow
+def test_all_stages_in_a_few_steps(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(
+        RECIPES["lenet_300_100"],
+        baseline_epochs=2,
+        pruned_epochs=2,
+        tuned_epochs=1,
+    )
+    monkeypatch.setitem(RECIPES, "lenet_300_100", recipe)
+    monkeypatch.setattr(deep_compression, "load", lambda *_: synthetic(1000))
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "table.csv")
+    monkeypatch.setattr(results, "PICTURE", tmp_path / "picture.png")
+
+    deep_compression.main(["lenet_300_100", "--work", str(tmp_path)])
+    deep_compression.main(["plot"])
+
+    with (tmp_path / "table.csv").open(newline="") as file:
+        table = {row["stage"]: row for row in csv.DictReader(file)}
+    assert list(table) == [
+        *("baseline", "control", "pruned"),
+        *("quantized", "coded", "uniform", "uniform_coded"),
+    ]
+    assert float(table["baseline"]["test_accuracy"]) > 0.9
+    kept = {row["parameters_kept"] for row in list(table.values())[2:5]}
+    assert kept == {str(round(266_200 * (1 - recipe.sparsity)) + 410)}
+    ratios = [float(table[s]["ratio"]) for s in ("pruned", "quantized")]
+    coded, uniform = table["coded"], table["uniform_coded"]
+    ratios += [float(coded["ratio"]), float(uniform["ratio"])]
+    assert ratios == sorted(ratios) and ratios[2] > 35
+    for row in (coded, uniform):
+        assert 1 <= int(row["bytes"]) / int(row["entropy_bytes"]) < 1.1
+    assert coded["test_accuracy"] == table["quantized"]["test_accuracy"]
+    assert (tmp_path / "picture.png").stat().st_size > 10_000

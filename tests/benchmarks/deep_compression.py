@@ -98,11 +98,11 @@ def compress(run):
 
     longer = (soft, recipe.pruned_epochs, recipe.pruning_rate, WEIGHT_DECAY)
     run.train("pruned", baseline, *longer, extra=[pruning(run)])
+    run.train("control", baseline, *longer)
     tuned = (soft, recipe.tuned_epochs, recipe.tuning_rate)
     for start in (quantized, uniform):
         tuning = callbacks.CodebookFineTuning()
         run.train(start.__name__, start, *tuned, extra=[tuning])
-    run.train("control", baseline, *longer)
 
 
 def packed(run, stage):

@@ -79,9 +79,9 @@ RECIPES = {
         pruning_rate=0.03,
         tuning_rate=1e-3,
         baseline_epochs=30,
-        pruned_epochs=30,
+        pruned_epochs=40,
         tuned_epochs=8,
-        sparsity=0.92,
+        sparsity=0.925,
         codebooks={"nbits": 5, "mode": "kmeans"},
     ),
     "lenet_5": Recipe(
