@@ -187,49 +187,47 @@ def plot():
 
     with RESULTS.open(newline="") as file:
         table = list(csv.DictReader(file))
-    figure, axes = plt.subplots(figsize=(8, 5))
+    figure, axes = plt.subplots(figsize=(8, 6))
     colors = {}
-    for key in dict.fromkeys((r["network"], r["dataset"]) for r in table):
-        rows = {r["stage"]: r for r in table if _key(r) == key}
-        (line,) = _draw(axes, rows, DEEP_COMPRESSION, "o-", label=_title(*key))
-        _draw(axes, rows, UNIFORM, "D:", color=line.get_color())
-        colors.setdefault(key[0], line.get_color())
-    for label, (network, marker, ratio, gain) in PAPERS.items():
-        axes.plot(
-            ratio,
-            gain,
-            marker,
-            color=colors.get(network, "gray"),
-            fillstyle="none",
-            label=label,
-        )
+    for key in dict.fromkeys(map(_key, table)):
+        rows = {line["stage"]: line for line in table if _key(line) == key}
+        color = colors.setdefault(key[0], f"C{len(colors)}")
+        name = f"{key[0]} on {key[1]}"
+        _draw(axes, rows, DEEP_COMPRESSION, "o-", color, name, 6)
+        _draw(axes, rows, UNIFORM, "d:", color, f"{name}, uniform codes", -10)
+    for label, (network, marker, *point) in PAPERS.items():
+        color = colors.get(network, "gray")
+        axes.plot(*point, marker, color=color, fillstyle="none", label=label)
     axes.axhline(-0.3, color="gray", linewidth=0.5)
     axes.set_xscale("log")
-    axes.set_xticks([1, 2, 5, 10, 20, 40, 60], [1, 2, 5, 10, 20, 40, 60])
+    ticks = (1, 2, 5, 10, 20, 40, 60)
+    axes.set_xticks(ticks, ticks)
+    axes.minorticks_off()
+    axes.set_xlim(0.9, 80)
     axes.set_xlabel("times smaller than float32")
     axes.set_ylabel("test accuracy minus the baseline's, points")
-    axes.legend(fontsize="small", loc="lower left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     with whole_file(PICTURE) as unfinished:
         figure.savefig(unfinished, dpi=120, bbox_inches="tight")
 
 
-def _draw(axes, rows, stages, style, **how):
-    found = [rows[stage] for stage in stages if stage in rows]
-    ratios = [float(r["ratio"]) for r in found]
-    gains = [-float(r["points_lost"]) for r in found]
-    for x, y, r in zip(ratios, gains, found):
+def _draw(axes, rows, stages, style, color, label, offset):
+    ratios = [float(rows[stage]["ratio"]) for stage in stages]
+    gains = [-float(rows[stage]["points_lost"]) for stage in stages]
+    axes.plot(ratios, gains, style, color=color, label=label)
+    for stage, *point in list(zip(stages, ratios, gains))[1:]:
         axes.annotate(
-            r["stage"], (x, y), (3, 4), textcoords="offset points", size=7
+            stage,
+            point,
+            (0, offset),
+            textcoords="offset points",
+            ha="center",
+            size=7,
         )
-    return axes.plot(ratios, gains, style, **how)
 
 
 def _key(line):
     return line["network"], line["dataset"]
-
-
-def _title(network, dataset):
-    return f"{network}, {dataset}: Deep Compression, dotted: uniform codes"
 
 
 def _kernels(model):
