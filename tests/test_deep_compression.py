@@ -22,7 +22,7 @@ from benchmarks.deep_compression_results import (
     with_losses,
     zeros_entropy,
 )
-from benchmarks.deep_compression_training import rounded
+from benchmarks.deep_compression_training import batches, rounded
 from benchmarks.fashion_mnist_data import FashionMNIST
 
 
@@ -114,6 +114,21 @@ def test_rounding_keeps_zeros_and_biases():
     kernel, bias = model.get_weights()
     np.testing.assert_array_equal(kernel, [[0.5, 0], [0.25, -1]])
     np.testing.assert_array_equal(bias, np.float32([0.123, 2]))
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    images = np.arange(1000)
+    endless = batches(images, -images, seed=0)
+
+    epochs = [[next(endless) for _ in range(4)] for _ in range(3)]
+    resumed = next(batches(images, -images, seed=0, first_epoch=1))
+
+    orders = [np.concatenate([x for x, _ in epoch]) for epoch in epochs]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), images)
+    assert (orders[0] != orders[1]).any() and (orders[1] != orders[2]).any()
+    np.testing.assert_array_equal(resumed[0], epochs[1][0][0])
+    np.testing.assert_array_equal(resumed[1], -resumed[0])
 
 
 def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):

@@ -1,7 +1,6 @@
 """Trainings that can be killed, soft targets, and the step of a grid."""
 
 import dataclasses
-import math
 import pathlib
 import time
 
@@ -80,12 +79,12 @@ class Run:
         keras.utils.set_random_seed(self.seed)
         model = compiled(start(), rate, epochs * self.steps_per_epoch, decay)
         backup = EpochBackup(self.work / stage, self.steps_per_epoch)
+        first_epoch = backup.restore(model)
         model.fit(
-            self.data.train,
-            targets,
-            batch_size=BATCH,
-            initial_epoch=backup.restore(model),
+            batches(self.data.train, targets, self.seed, first_epoch),
+            initial_epoch=first_epoch,
             epochs=epochs,
+            steps_per_epoch=self.steps_per_epoch,
             validation_data=(
                 self.data.validation,
                 one_hot(self.data.validation_labels),
@@ -103,7 +102,22 @@ class Run:
 
     @property
     def steps_per_epoch(self):
-        return math.ceil(len(self.data.train) / BATCH)
+        return len(self.data.train) // BATCH
+
+
+def batches(images, targets, seed, first_epoch=0):
+    """Batches without end, each epoch in an order of its own.
+
+    `fit` on arrays takes the same order in every epoch once Keras has a seed
+    (TensorFlow backend): that costs these networks half a point.
+    """
+    epoch = first_epoch
+    while True:
+        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            chosen = order[start : start + BATCH]
+            yield images[chosen], targets[chosen]
+        epoch += 1
 
 
 def compiled(model, rate, steps, decay):
