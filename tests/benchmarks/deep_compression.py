@@ -47,9 +47,10 @@ from benchmarks.deep_compression_networks import (  # noqa: E402
     load,
 )
 from benchmarks.deep_compression_training import (  # noqa: E402
-    WEIGHT_DECAY,
     Run,
+    adaptive,
     choose_step,
+    momentum,
     one_hot,
     rounded,
     softened,
@@ -80,8 +81,7 @@ def compress(run):
         recipe.build,
         labels,
         recipe.baseline_epochs,
-        recipe.learning_rate,
-        WEIGHT_DECAY,
+        momentum(recipe.learning_rate),
     )
     soft = softened(run.model("baseline"), run.data)
 
@@ -96,10 +96,10 @@ def compress(run):
         model = run.model("pruned")
         return rounded(model, choose_step(model, run.data))
 
-    longer = (soft, recipe.pruned_epochs, recipe.pruning_rate, WEIGHT_DECAY)
+    longer = (soft, recipe.pruned_epochs, momentum(recipe.pruning_rate))
     run.train("pruned", baseline, *longer, extra=[pruning(run)])
     run.train("control", baseline, *longer)
-    tuned = (soft, recipe.tuned_epochs, recipe.tuning_rate)
+    tuned = (soft, recipe.tuned_epochs, adaptive(recipe.tuning_rate))
     for start in (quantized, uniform):
         tuning = callbacks.CodebookFineTuning()
         run.train(start.__name__, start, *tuned, extra=[tuning])

@@ -60,16 +60,15 @@ class Run:
         """How long it has trained."""
         return Stopwatch.read(self.work / f"{stage}.seconds")
 
-    def train(self, stage, start, targets, epochs, rate, decay=0, extra=()):
+    def train(self, stage, start, targets, epochs, optimizer, extra=()):
         """Trains what `start` returns, unless that was done before.
 
         Args:
             stage: Name of the files.
             start: Returns a model; called where there is no result yet.
             targets: Probabilities `(images, classes)` to learn.
-            epochs: How many, along one cosine.
-            rate: Peak of the learning rate.
-            decay: Weight decay.
+            epochs: How many.
+            optimizer: Called with the number of steps.
             extra: Callbacks.
         """
         done = self.work / f"{stage}.keras"
@@ -77,7 +76,13 @@ class Run:
             return
         print(f"{stage}:", flush=True)
         keras.utils.set_random_seed(self.seed)
-        model = compiled(start(), rate, epochs * self.steps_per_epoch, decay)
+        model = start()
+        model.compile(
+            optimizer(epochs * self.steps_per_epoch),
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=False,  # XLA takes four times as long on a CPU here.
+        )
         backup = EpochBackup(self.work / stage, self.steps_per_epoch)
         first_epoch = backup.restore(model)
         model.fit(
@@ -90,6 +95,7 @@ class Run:
                 one_hot(self.data.validation_labels),
             ),
             validation_batch_size=500,
+            shuffle=False,  # The batches are shuffled already.
             callbacks=[
                 *extra,
                 Stopwatch(self.work / f"{stage}.seconds"),
@@ -120,19 +126,19 @@ def batches(images, targets, seed, first_epoch=0):
         epoch += 1
 
 
-def compiled(model, rate, steps, decay):
-    model.compile(
-        keras.optimizers.SGD(
-            warmup_cosine(rate, steps),
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=decay,
-        ),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=False,  # On a CPU, XLA takes four times as long here.
+def momentum(rate):
+    """For single weights: makes the optimizer for so many steps."""
+    return lambda steps: keras.optimizers.SGD(
+        warmup_cosine(rate, steps),
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=WEIGHT_DECAY,
     )
-    return model
+
+
+def adaptive(rate):
+    """For shared values, whose gradients are sums of up to thousands."""
+    return lambda steps: keras.optimizers.Adam(warmup_cosine(rate, steps))
 
 
 def one_hot(labels):
