@@ -22,7 +22,13 @@ from benchmarks.deep_compression_results import (
     with_losses,
     zeros_entropy,
 )
-from benchmarks.deep_compression_training import batches, rounded
+from benchmarks.deep_compression_training import (
+    DIVERGENCE,
+    STEPS,
+    batches,
+    choose_step,
+    rounded,
+)
 from benchmarks.fashion_mnist_data import FashionMNIST
 
 
@@ -129,6 +135,29 @@ def test_every_epoch_has_an_order_of_its_own():
     assert (orders[0] != orders[1]).any() and (orders[1] != orders[2]).any()
     np.testing.assert_array_equal(resumed[0], epochs[1][0][0])
     np.testing.assert_array_equal(resumed[1], -resumed[0])
+
+
+def test_the_step_is_the_largest_that_hardly_changes_outputs():
+    rng = np.random.default_rng(0)
+    kernel = np.where(rng.random((20, 10)) < 0.3, rng.normal(size=(20, 10)), 0)
+    model = dense(kernel, np.zeros(10))
+    images = rng.normal(size=(200, 20)).astype("float32")
+
+    step = choose_step(model, images)
+
+    def divergence(step):
+        scores = images @ kernel, images @ (np.rint(kernel / step) * step)
+        before, after = (
+            s - np.log(np.exp(s).sum(axis=1, keepdims=True)) for s in scores
+        )
+        return (np.exp(before) * (before - after)).sum(axis=1).mean()
+
+    deviation = kernel[kernel != 0].std()
+    apart = {share: divergence(share * deviation) for share in STEPS}
+    expected = max(s for s in STEPS if apart[s] <= DIVERGENCE)
+    assert min(STEPS) < expected < max(STEPS)
+    assert step == pytest.approx(expected * deviation)
+    np.testing.assert_array_equal(model.get_weights()[0], np.float32(kernel))
 
 
 def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):

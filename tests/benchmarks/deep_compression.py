@@ -94,7 +94,7 @@ def compress(run):
 
     def uniform():
         model = run.model("pruned")
-        return rounded(model, choose_step(model, run.data))
+        return rounded(model, choose_step(model, run.data.validation))
 
     longer = (soft, recipe.pruned_epochs, momentum(recipe.pruning_rate))
     run.train("pruned", baseline, *longer, extra=[pruning(run)])
