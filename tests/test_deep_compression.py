@@ -137,6 +137,14 @@ def test_every_epoch_has_an_order_of_its_own():
     np.testing.assert_array_equal(resumed[1], -resumed[0])
 
 
+def test_multiples_of_a_short_step_are_exact():
+    step = short(0.0483)
+
+    assert step == pytest.approx(0.0483, rel=1 / 256)
+    levels = np.arange(-1000, 1000) * np.float32(step)
+    assert (levels == np.arange(-1000, 1000) * step).all()  # In float64.
+
+
 def test_the_step_is_the_largest_that_hardly_changes_outputs():
     rng = np.random.default_rng(0)
     kernel = np.where(rng.random((20, 10)) < 0.3, rng.normal(size=(20, 10)), 0)
@@ -153,10 +161,10 @@ def test_the_step_is_the_largest_that_hardly_changes_outputs():
         return (np.exp(before) * (before - after)).sum(axis=1).mean()
 
     deviation = kernel[kernel != 0].std()
-    apart = {share: divergence(share * deviation) for share in STEPS}
+    apart = {s: divergence(short(s * deviation)) for s in STEPS}
     expected = max(s for s in STEPS if apart[s] <= DIVERGENCE)
     assert min(STEPS) < expected < max(STEPS)
-    assert step == pytest.approx(expected * deviation)
+    assert step == pytest.approx(expected * deviation, rel=1 / 256)
     np.testing.assert_array_equal(model.get_weights()[0], np.float32(kernel))
 
 

@@ -109,7 +109,7 @@ def packed(run, stage):
     """What a stage's file holds once it is read back; its size; seconds."""
     begin = time.monotonic()
     model = run.model(stage)
-    path = run.work / f"{stage}.fc"
+    path = run.work / f"{stage}.fcz"
     report = fc.save_compressed(model, path)
     loaded = fc.load_compressed(path)
     seconds = time.monotonic() - begin

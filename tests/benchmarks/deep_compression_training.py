@@ -175,7 +175,7 @@ def choose_step(model, images):
     kept = np.concatenate([w[w != 0] for w in weights if w.ndim > 1])
     before = log_probabilities(model, images)
     for share in STEPS:
-        step = float(share * kept.std())
+        step = short(share * kept.std())
         after = log_probabilities(rounded(model, step), images)
         model.set_weights(weights)
         apart = (np.exp(before) * (before - after)).sum(axis=1).mean()
@@ -183,6 +183,12 @@ def choose_step(model, images):
         if apart <= DIVERGENCE:
             break
     return step
+
+
+def short(number):
+    """The nearest float of 8 bits: its small multiples are exact."""
+    mantissa, exponent = np.frexp(number)
+    return float(np.ldexp(np.rint(mantissa * 256), exponent - 8))
 
 
 def log_probabilities(model, images):
