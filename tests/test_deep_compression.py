@@ -220,6 +220,6 @@ def test_all_stages_in_a_few_steps(tmp_path, monkeypatch):
     ratios += [float(coded["ratio"]), float(uniform["ratio"])]
     assert ratios == sorted(ratios) and ratios[2] > 35
     for row in (coded, uniform):
-        assert 1 <= int(row["bytes"]) / int(row["entropy_bytes"]) < 1.1
+        assert 1 <= int(row["codes_bytes"]) / int(row["entropy_bytes"]) < 1.1
     assert coded["test_accuracy"] == table["quantized"]["test_accuracy"]
     assert (tmp_path / "picture.png").stat().st_size > 10_000

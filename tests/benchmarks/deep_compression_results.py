@@ -34,14 +34,16 @@ class Size:
         nbytes: All weights: values, positions, codebooks and biases.
         weight_bits: Of one kept weight of a kernel, codebooks apart.
         index_bits: Of telling where it is.
-        entropy_bytes: What `nbytes` cannot be below with codes that do not
-            know their neighbours, 0 where nothing is entropy coded.
+        codes_bytes: Of `nbytes`, the entropy coded codes and positions of
+            kernels, without codebooks; 0 where nothing is entropy coded.
+        entropy_bytes: The entropy of these codes and positions.
         file_bytes: The whole file with the architecture, 0 without one.
     """
 
     nbytes: int
     weight_bits: float
     index_bits: float
+    codes_bytes: int = 0
     entropy_bytes: int = 0
     file_bytes: int = 0
 
@@ -80,17 +82,20 @@ def coded_size(model, report):
     """What `save_compressed` made of the weights.
 
     Bits of indices are the entropy of which weights are zero; the rest of the
-    coded kernels' bytes are bits of weights.
+    codes' bytes are bits of weights.
     """
     kernels = _kernels(model)
     kept = sum(map(np.count_nonzero, kernels))
     index_bits = sum(map(zeros_entropy, kernels))
-    coded = 8 * sum(w.bytes for w in report.weights if len(w.shape) > 1)
+    written = [w for w in report.weights if len(w.shape) > 1]
+    codebooks = sum(4 * len(np.unique(values)) for values in kernels)
+    codes = sum(w.bytes for w in written) - codebooks
     return Size(
         nbytes=report.weight_bytes,
-        weight_bits=(coded - index_bits) / kept,
+        weight_bits=(8 * codes - index_bits) / kept,
         index_bits=index_bits / kept,
-        entropy_bytes=sum(w.entropy_bytes for w in report.weights),
+        codes_bytes=codes,
+        entropy_bytes=sum(w.entropy_bytes for w in written),
         file_bytes=report.file_bytes,
     )
 
@@ -123,6 +128,7 @@ def columns(model, size):
         "weight_bits": round(size.weight_bits, 2),
         "index_bits": round(size.index_bits, 2),
         "bytes": size.nbytes,
+        "codes_bytes": size.codes_bytes or "",
         "entropy_bytes": size.entropy_bytes or "",
         "file_bytes": size.file_bytes or "",
         "ratio": round(4 * parameters / size.nbytes, 2),
