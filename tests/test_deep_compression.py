@@ -28,6 +28,7 @@ from benchmarks.deep_compression_training import (
     batches,
     choose_step,
     rounded,
+    short,
 )
 from benchmarks.fashion_mnist_data import FashionMNIST
 
