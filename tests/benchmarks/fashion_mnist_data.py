@@ -20,21 +20,29 @@ def load(folder):
             package `dataset-fashion-mnist`, then asks Keras to download them.
     """
     if folder is None and not DEBIAN.is_dir():
-        (images, labels), test = keras.datasets.fashion_mnist.load_data()
-    else:
-        images, labels = _read(folder or DEBIAN, "train")
-        test = _read(folder or DEBIAN, "t10k")
+        return split(*keras.datasets.fashion_mnist.load_data())
+    train = _read(folder or DEBIAN, "train")
+    return split(train, _read(folder or DEBIAN, "t10k"))
+
+
+def split(train, test):
+    """Holds 5,000 of the training images out, and scales them all.
+
+    Args:
+        train, test: Images `(count, 28, 28)` of bytes, and their labels.
+    """
+    images, labels = train
     # The same images whatever the seed of a training: it is chosen once.
     order = np.random.default_rng(0).permutation(len(images))
-    held_out, train = order[:HELD_OUT], order[HELD_OUT:]
-    mean, deviation = images[train].mean(), images[train].std()
+    held_out, kept = order[:HELD_OUT], order[HELD_OUT:]
+    mean, deviation = images[kept].mean(), images[kept].std()
 
     def scaled(pictures):
         return ((pictures[..., None] - mean) / deviation).astype("float32")
 
     return FashionMNIST(
-        train=scaled(images[train]),
-        train_labels=labels[train].astype("int32"),
+        train=scaled(images[kept]),
+        train_labels=labels[kept].astype("int32"),
         validation=scaled(images[held_out]),
         validation_labels=labels[held_out].astype("int32"),
         test=scaled(test[0]),

@@ -1,0 +1,119 @@
+"""The two small networks of Deep Compression, their recipes and pictures."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import keras
+from benchmarks import fashion_mnist_data
+from keras import layers
+
+CLASSES = 10
+DATASETS = ("fashion_mnist", "mnist")
+
+
+def lenet_300_100():
+    """Two hidden dense layers: 266,200 weights and 410 biases."""
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Flatten(),
+            layers.Dense(300, activation="relu", name="ip1"),
+            layers.Dense(100, activation="relu", name="ip2"),
+            layers.Dense(CLASSES, name="ip3"),
+        ],
+        name="lenet_300_100",
+    )
+
+
+def lenet_5():
+    """Caffe's LeNet-5: 430,500 weights and 580 biases.
+
+    As there, only the first dense layer has an activation: a convolution is
+    followed by the maximum over 2x2 positions alone.
+    """
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(20, 5, name="conv1"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(50, 5, name="conv2"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(500, activation="relu", name="ip1"),
+            layers.Dense(CLASSES, name="ip2"),
+        ],
+        name="lenet_5",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is compressed.
+
+    Attributes:
+        build: Makes it.
+        learning_rate, pruning_rate, tuning_rate: Peaks of the learning rate
+            of `baseline`; of `control` and `pruned`, low enough to stay near
+            the baseline; and of shared weights.
+        baseline_epochs, pruned_epochs, tuned_epochs: Of `baseline`; of
+            `control` and `pruned`; of `quantized` and `uniform`.
+        sparsity: Zeros among the weights of all kernels.
+        codebooks: The config of `quantize_weights`. From a linear start codes
+            are used less evenly than those of the optimal codebook: entropy
+            coded they take 5% less, for the same accuracy.
+    """
+
+    build: Callable[[], keras.Model]
+    learning_rate: float
+    pruning_rate: float
+    tuning_rate: float
+    baseline_epochs: int
+    pruned_epochs: int
+    tuned_epochs: int
+    sparsity: float
+    codebooks: Mapping[str, Mapping]
+
+
+RECIPES = {
+    "lenet_300_100": Recipe(
+        build=lenet_300_100,
+        learning_rate=0.1,
+        pruning_rate=0.03,
+        tuning_rate=3e-4,
+        baseline_epochs=30,
+        pruned_epochs=60,
+        tuned_epochs=6,
+        sparsity=0.915,
+        codebooks={"nbits": 5, "mode": "kmeans", "start": "linear"},
+    ),
+    "lenet_5": Recipe(
+        build=lenet_5,
+        learning_rate=0.05,
+        pruning_rate=0.02,
+        tuning_rate=3e-4,
+        baseline_epochs=16,
+        pruned_epochs=16,
+        tuned_epochs=3,
+        sparsity=0.92,
+        codebooks={"nbits": 5, "mode": "kmeans", "start": "linear"},
+    ),
+}
+
+
+def load(dataset, folder):
+    """The pictures of one of `DATASETS`.
+
+    Args:
+        dataset: Which.
+        folder: Of Fashion-MNIST, as in `fashion_mnist_data.load`.
+    """
+    if dataset == "fashion_mnist":
+        return fashion_mnist_data.load(folder)
+    try:
+        pictures = keras.datasets.mnist.load_data()
+    except Exception as error:  # What Keras raises has no class of its own.
+        raise SystemExit(
+            f"keras.datasets cannot load MNIST: {error}. Run this where it "
+            "can be downloaded, or pass --dataset fashion_mnist."
+        ) from None
+    return fashion_mnist_data.split(*pictures)
