@@ -46,7 +46,10 @@ class _Uniform:
             low, high: The range: one number each, or one per index of the
                 last axis.
         """
-        axis = -1 if len(ops.shape(low)) else None
+        low, high = (
+            ops.convert_to_tensor(end, "float32") for end in (low, high)
+        )
+        axis = -1 if len(low.shape) else None
         # Only on tensors: on Keras' symbolic ones it forgets its arguments.
         return keras.quantizers.fake_quant_with_min_max_vars(
             values, low, high, self.nbits, self.narrow, axis

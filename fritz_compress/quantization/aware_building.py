@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from fritz_compress import graph, quantizers
 from fritz_compress.layers import (
@@ -213,7 +214,8 @@ def copy_weights(old: keras.Layer, new: keras.Layer) -> None:
     """Gives a new layer the weights and flags of an old one."""
     new.trainable = old.trainable
     for source, target in zip(old.weights, new.weights, strict=True):
-        target.assign(source)
+        # On JAX two variables may share an array, which training deletes.
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))
         target.trainable = source.trainable
     for layer in graph.flatten_layers(new):
         if isinstance(layer, keras.layers.Normalization):
