@@ -14,6 +14,7 @@ from fritz_compress.cli import (
     norms,
     profile,
     prune,
+    quantize,
     sensitivity,
     stylize,
     train,
@@ -31,6 +32,7 @@ COMMANDS = (
     norms,
     sensitivity,
     prune,
+    quantize,
     benchmark,
 )
 
