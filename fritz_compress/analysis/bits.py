@@ -71,18 +71,19 @@ def suggest_bits(
 
     Mixed precision: layers that bear it get fewer bits than others. First
     every layer alone is quantized with every number of bits, and the model is
-    evaluated; then all layers with the same number. From what layers lose
-    alone a way is made from the fewest bytes to the whole model, which gives
-    more bits to the layer that gains most per byte; the first combination on
-    it that is within the loss is looked for by halving. At last bits are
-    taken away again, layer by layer, as long as the loss allows. What is
-    suggested was measured as a whole; a layer that may have none of the
-    numbers of bits is left as it is.
+    evaluated; then all layers with the same number. That tells how much the
+    noise of each layer's weights costs. A way is made from the fewest bytes to
+    the whole model, which gives more bits to the layer that gains most per
+    byte, and the first combination on it within the loss is looked for by
+    halving. At last bits are taken away again, layer by layer, as long as the
+    loss allows. What is suggested was measured as a whole, and takes no more
+    bytes than the same bits for all layers, if these would do. A layer that
+    bears none of the numbers of bits is left as it is.
 
     With L layers and B numbers of bits that takes `1 + (L + 1) B` evaluations,
-    about `log2(L B)` for the way, and one for each lowering that is tried:
-    L at least, `L (B + 1)` at most. The model given is not changed: a copy is,
-    compiled with the same loss and metrics.
+    about `log2(L B)` for the way, and one for each lowering that is tried,
+    mostly less than 2 L. The model given is not changed: a copy is, compiled
+    with the same loss and metrics.
 
     The bits fit the data given, as a model fits the data it was trained on.
     Judge the result on other data.
@@ -108,8 +109,9 @@ def suggest_bits(
             `sensitivity`. Combinations are tried one after the other.
         resume_file: A file to which every finished evaluation is written, as
             in `sensitivity`. If it exists, what is in it is not repeated.
-        on_point: Called after each evaluation with the number done, the
-            number of all as far as is known, and the seconds left.
+        on_point: Called after each evaluation, but that of the model as it
+            is, with the number done, the number of all as far as is known,
+            and the seconds left.
 
     Returns: the suggestion. Print it, and pass its `config` to
     `quantize_weights`.

@@ -1,6 +1,7 @@
 """Which layer gets how many bits: a search that measures what it returns."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 # Bits by the name of the layer; `None` leaves it as it is.
@@ -33,8 +34,11 @@ def fewest_bytes(
     """Bits for every layer that together lose no more than a limit.
 
     What a combination loses is guessed to be the sum of what its layers lose
-    alone. Where the metric shows no loss, noise decides: it counts as much
-    as the limit where it is as strong as the weights.
+    alone, and that to grow with the noise of their weights, as the second
+    order of a Taylor series does: one factor for each layer is fitted to all
+    its losses. A single small loss is mostly chance, a sample more or less.
+    To every factor the limit is added, so that noise decides between layers
+    that lose nothing.
 
     Args:
         options: Of each layer, one of them the layer as it is, which loses
@@ -58,6 +62,10 @@ class _Search:
     def __init__(self, options, limit, loss_of):
         self._limit = limit
         self._loss_of = loss_of
+        self._factors = {
+            name: max(_slope(of_layer), 0.0) + limit
+            for name, of_layer in options.items()
+        }
         self._options = {
             name: {option.nbits: option for option in of_layer}
             for name, of_layer in options.items()
@@ -117,16 +125,15 @@ class _Search:
             else:
                 final.add(name)
 
-    def _guess(self, option):
-        return max(option.loss, 0.0) + self._limit * option.noise
-
     def _by_bytes(self, options):
         """Those that may be taken, bytes rising; of equal ones the best."""
         best = {}
         for option in options:
             kept = best.get(option.bytes, option)
             if option.loss <= self._limit:
-                best[option.bytes] = min(kept, option, key=self._guess)
+                best[option.bytes] = min(
+                    kept, option, key=lambda option: option.noise
+                )
         return [best[size] for size in sorted(best)]
 
     def _steps(self, name):
@@ -144,8 +151,8 @@ class _Search:
     def _price(self, name, lower, bits):
         """What is lost per byte that a lower option saves, guessed."""
         here = self._options[name][bits[name]]
-        loss = self._guess(lower) - self._guess(here)
-        return loss / (here.bytes - lower.bytes)
+        noise = lower.noise - here.noise
+        return self._factors[name] * noise / (here.bytes - lower.bytes)
 
     def _next_lower(self, bits):
         for name, allowed in self._allowed.items():
@@ -153,3 +160,11 @@ class _Search:
             lower = [option for option in allowed if option.bytes < here]
             if lower:
                 yield name, lower[-1]
+
+
+def _slope(options):
+    """By how much loss grows with noise: least squares, through zero."""
+    pairs = [(o.loss, o.noise) for o in options if math.isfinite(o.loss)]
+    squares = sum(noise * noise for _, noise in pairs)
+    products = sum(loss * noise for loss, noise in pairs)
+    return products / squares if squares else 0.0

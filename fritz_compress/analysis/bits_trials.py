@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fritz_compress.analysis.bits_search import Bits
 from fritz_compress.analysis.coded_layers import CodedModel
 from fritz_compress.analysis.measuring import Measure
-from fritz_compress.analysis.sweep import Key, Metrics, Sweep
+from fritz_compress.analysis.sweep import BASELINE, Key, Metrics, Sweep
 
 
 class Trials:
@@ -18,8 +18,9 @@ class Trials:
         measure: What `measuring` yields.
         sweep: What is measured already, and keeps what is.
         coded: The codes of the model.
-        on_point: Called after each evaluation with the number done, the
-            number of all as far as is known, and the seconds left.
+        on_point: Called after each evaluation, but that of the model as it
+            is, with the number done, the number of all as far as is known,
+            and the seconds left.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class Trials:
             self._evaluated += 1
             self._seconds += time.monotonic() - started
             started = time.monotonic()
-            self._report()
+            if key != BASELINE:
+                self._report()
         return [measured[key] for key in map(_key, combinations)]
 
     def _report(self):
@@ -81,7 +83,7 @@ def _key(bits: Bits) -> Key:
     """What a combination is called on disk."""
     coded = {name: n for name, n in bits.items() if n is not None}
     if not coded:
-        return None, 0.0
+        return BASELINE
     if len(coded) == 1:
         ((name, nbits),) = coded.items()
         return name, float(nbits)

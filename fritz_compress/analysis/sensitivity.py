@@ -32,7 +32,6 @@ from fritz_compress.checks import check_count, check_model, check_names
 from fritz_compress.surgery import criteria
 from fritz_compress.surgery.criteria.base import name_of
 
-_BASELINE = (None, 0.0)
 _TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -188,10 +187,10 @@ def _find(model, kind, criterion, layers, ignored_layers):
 
 
 def _measure_baseline(measure, sweeping):
-    if _BASELINE not in sweeping.measured:
-        for key, metrics in measure({_BASELINE: list}):
+    if sweep.BASELINE not in sweeping.measured:
+        for key, metrics in measure({sweep.BASELINE: list}):
             sweeping.add(key, metrics)
-    return sweeping.measured[_BASELINE]
+    return sweeping.measured[sweep.BASELINE]
 
 
 def _measure_all(measure, targets, fractions, sweeping, on_point):

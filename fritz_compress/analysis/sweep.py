@@ -14,6 +14,7 @@ from typing import IO
 Metrics = dict[str, float]
 # A layer, and how much of it is changed; `None` and 0.0 for the model as it is.
 Key = tuple[str | None, float]
+BASELINE: Key = (None, 0.0)
 
 
 class Sweep:

@@ -16,6 +16,7 @@ from fritz_compress.cli import (
     pack,
     profile,
     prune,
+    quantize,
     sensitivity,
     stylize,
     train,
@@ -37,6 +38,7 @@ COMMANDS = (
     norms,
     sensitivity,
     prune,
+    quantize,
     benchmark,
 )
 

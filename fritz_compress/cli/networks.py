@@ -42,6 +42,25 @@ def load_network(
         raise ValueError(f"'{path}' can not be loaded: {error}") from error
 
 
+def load_compiled(
+    name: str, loss: str | None, metric: str | None
+) -> keras.Model:
+    """A network to evaluate: with this loss and metric, or those of its file.
+
+    Raises:
+        ValueError: if there is no loss.
+    """
+    model = load_network(name, compiled=True)
+    if loss is not None:
+        model.compile(loss=loss, metrics=metric and [metric])
+    elif not model.compiled:
+        raise ValueError(
+            f"'{name}' comes without loss and metrics. Name them, such as "
+            "--loss sparse_categorical_crossentropy --metric accuracy."
+        )
+    return model
+
+
 def load_runner(name: str) -> tuple[Callable, tuple[int, int] | None]:
     """Anything that stylizes, and the size of pictures it is made for."""
     if name in PRETRAINED or name.endswith(".h5"):

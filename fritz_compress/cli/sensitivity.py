@@ -46,12 +46,13 @@ def command(
     """Measure what each layer loses when a part of it is zeroed."""
     from fritz_compress.analysis import sensitivity
     from fritz_compress.cli import console
+    from fritz_compress.cli.networks import load_compiled
 
     options.check_criterion(criterion)
     _check_output(csv, (".csv",))
     _check_output(plot, norms.SUFFIXES)
     x, y = console.read_arrays(data, ("x", "y"))
-    model = _compiled(network, loss, metric)
+    model = load_compiled(network, loss, metric)
     with console.progress_bar() as progress:
         task = progress.add_task("evaluating", total=None, detail="")
         table = sensitivity(
@@ -93,20 +94,6 @@ def _check_output(output, suffixes):
         check_suffix(output, suffixes)
         if not output.parent.is_dir():
             raise ValueError(f"No folder '{output.parent}' for '{output}'.")
-
-
-def _compiled(network, loss, metric):
-    from fritz_compress.cli.networks import load_network
-
-    model = load_network(network, compiled=True)
-    if loss is not None:
-        model.compile(loss=loss, metrics=metric and [metric])
-    elif not model.compiled:
-        raise ValueError(
-            f"'{network}' comes without loss and metrics. Name them, such as "
-            "--loss sparse_categorical_crossentropy --metric accuracy."
-        )
-    return model
 
 
 def _write(table, csv, plot):

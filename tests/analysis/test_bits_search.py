@@ -89,8 +89,9 @@ def random_layers(seed):
     return {
         f"layer_{n}": options(
             int(rng.integers(1, 40)) * 32,
-            # Some are better with fewer bits, as measurements are.
-            np.sort(rng.exponential(0.01, 3))[::-1] - 0.002 * rng.random(3),
+            # As noise of layers that differ, and as measured by chance.
+            rng.lognormal(-1.5, 1) * 4.0 ** -np.array([2, 4, 8])
+            + 0.001 * rng.normal(size=3),
         )
         for n in range(4)
     }
@@ -107,7 +108,7 @@ def test_random_layers_beside_all_combinations(seed, factor):
     asked = len(losses.asked)
     assert asked <= 1 + math.ceil(math.log2(13)) + 4 * 4
     best = best_of_all(layers, Losses(layers, factor), limit)
-    assert size_of(layers, found) <= 1.45 * best
+    assert size_of(layers, found) <= 1.46 * best
     assert found == fewest_bytes(layers, [], limit, Losses(layers, factor))
 
 
