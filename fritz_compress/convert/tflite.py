@@ -78,9 +78,9 @@ def to_tflite(
     With both of them, a kernel that holds evenly spaced codes per channel or
     tensor already, of up to 8 bits, is stored in these, however few they are;
     codes of 4 bits and less take 4 where LiteRT's operator knows them. TFLite
-    has no form for codebooks: the report says so. In integer files,
-    convolutions in front of an instance normalization are leveled
-    (`fritz_compress.convert.leveling`).
+    has no form for codebooks: the report says so. In integer files, channels
+    of normalized convolutions are leveled (`fritz_compress.convert.leveling`),
+    and a `layers.StandardizeImage` at the input computes in floats.
 
     Args:
         model: A Functional or built Sequential model with one input and one

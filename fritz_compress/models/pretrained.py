@@ -9,8 +9,8 @@ from fritz_compress.models.style_transfer import (
     StyleTransferNetwork,
 )
 
-# Name: builder, width multiplier and normalization. The weights are `<name>.npz` in
-# `fritz_compress.pretrained`, with a card `<name>.md` beside them.
+# Name: builder, width multiplier and normalization. The weights are
+# `<name>.npz` in `fritz_compress.pretrained`, with a card `<name>.md`.
 PRETRAINED = {
     "starry_night_teacher": (StyleTransferNetwork, 0.25, "instance"),
     "starry_night_student": (SmallStyleTransferNetwork, 0.3, "instance"),

@@ -5,10 +5,10 @@
 
 A `NET` is `large:ALPHA:FILE`, `small:ALPHA:FILE` or `folded:ALPHA:FILE` (the
 small one with batch normalization), the name of a network that comes with the
-package, or a `.tflite` file for 256x256. China and chelsea are always among the photos;
-`--photos` adds files of a folder by name. At 256x256 it prints PSNR, SSIM and
-variation of each student, of the photo itself and of the best linear color
-map, and draws all pictures in one sheet.
+package, or a `.tflite` file for 256x256. China and chelsea are always among
+the photos; `--photos` adds files of a folder by name. At 256x256 it prints
+PSNR, SSIM and variation of each student, of the photo itself and of the best
+linear color map, and draws all pictures in one sheet.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/speed.py [--size 640x480] [--runs 15]
 
-Converts the large network (alpha 1.0), the teacher, the student and the folded
-student to float `.tflite`, the latter two to smaller ones as well, times them in
-LiteRT on one thread in turns, and prints ratios. What the two 9x9 layers cost is the time that goes away when the student's
-9x9 kernels are 1x1 (`student_1x1`).
+Converts the large network (alpha 1.0), the teacher, the student and the
+folded student to float `.tflite`, the latter two also to 8-bit ones, times
+them in LiteRT on one thread in turns, and prints ratios. What the two 9x9
+layers cost is the time that goes away when the student's 9x9 kernels are 1x1
+(`student_1x1`).
 """
 
 import argparse
