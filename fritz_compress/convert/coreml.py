@@ -76,7 +76,10 @@ def to_coreml(
     channels, and values within `[0, 255]` that leave `[0, 1]`, in `samples`
     and in what Keras makes of them. `nbits` is for kernels of
     convolutions and dense layers; vectors stay at 16 bits in a `.mlmodel` and
-    at the precision of the arithmetic in a `.mlpackage`. The file as written
+    at the precision of the arithmetic in a `.mlpackage`. Kernels that hold
+    codes of no more bits, as those of `quantize_weights` do, are stored in
+    exactly these, with nbits=None too; in a `.mlpackage` also those of blocks,
+    groups and vectors, and pruned ones without their zeros. The file as written
     runs in an interpreter of this package, in float32: a phone that computes
     in float16 differs from it by up to a few grey levels. The model is not
     changed.
@@ -97,7 +100,11 @@ def to_coreml(
         compute_precision: For a `.mlpackage`: "float32" or "float16". By
             default "float16" with nbits=16, else "float32".
         minimum_target: For a `.mlpackage`: the oldest system, such as "iOS16".
-            By default "iOS15", or "iOS16" with 8 bits and less.
+            By default "iOS15", or "iOS16" with 8 bits and less, or newer if
+            codes or zeros that the kernels hold would take over a tenth more
+            bits there: 3 bits, blocks, groups, vectors and pruned codes need
+            "iOS18". What a given system does not know is stored in more bits
+            or as floats, and the note of the layer says so.
         output_name: Name of the output. Defaults to "output"; the input has
             its name in the model.
         samples: Inputs to compare the file with Keras on. By default two

@@ -24,6 +24,7 @@ from fritz_compress.ops.codes import (
 COMPRESSED, BLOCKS = "iOS16", "iOS18"
 TABLE_BITS = {COMPRESSED: (1, 2, 4, 6, 8), BLOCKS: (1, 2, 3, 4, 6, 8)}
 MOST_BITS = 8  # Of a code.
+NO_WEIGHTS = ("shape", "axis", "vector_axis")  # Arguments that say how.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,11 +88,12 @@ def _forms(values, codes, target) -> Iterator[Stored | None]:
         else (_dense, _sparse)
     )
     mask = values != 0
-    for form in (codes, _as_codebook(codes)):
-        if form is not None and form.nbits <= MOST_BITS:
-            yield dense(form)
+    forms = [codes, _as_codebook(codes)]
+    forms = [form for form in forms if form and form.nbits <= MOST_BITS]
+    yield from map(dense, forms)
+    if not mask.all():
+        for form in (*forms, None):
             yield sparse(values, mask, form)
-    yield sparse(values, mask, None)
 
 
 def _as_codebook(codes):
@@ -110,7 +112,7 @@ def _stored(*operations, bits, code_bits):
         -(-argument.values.size * argument.bits // 8)
         for _, arguments in operations
         for name, argument in arguments.items()
-        if argument.values.ndim and name != "shape"
+        if name not in NO_WEIGHTS
     )
     return Stored(operations, bits, code_bits, nbytes)
 
@@ -235,8 +237,6 @@ def _sparse_blocks(values, mask, codes):
 
 
 def _sparse_stored(mask, bits, *operations):
-    if mask.all():
-        return None
     code_bits = mask.size + bits * np.count_nonzero(mask)
     return _stored(*operations, bits=bits, code_bits=code_bits)
 

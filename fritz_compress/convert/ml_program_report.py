@@ -16,6 +16,7 @@ from fritz_compress.convert.mil_kernels import (
     owner,
 )
 from fritz_compress.convert.mil_operations import OPERATIONS
+from fritz_compress.convert.mil_storage import NO_WEIGHTS
 from fritz_compress.convert.report import FOLDED, LayerReport
 
 # Arguments that hold numbers or their codes; the others are tables and masks.
@@ -123,7 +124,7 @@ def _parts(operation):
     for name, value in operation.inputs.items():
         if value.val is None:  # Another operation makes it.
             parts |= _parts(value.op)
-        elif value.rank and name != "shape":
+        elif name not in NO_WEIGHTS:
             parts[name] = value
     return parts
 

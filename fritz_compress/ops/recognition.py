@@ -307,7 +307,9 @@ def _is_symmetric(whole, step, nbits):
     """Whether all rows fit grids around zero."""
     most = step * symmetric_zero_point(nbits)
     with_zero = (whole[:, 0] % step == 0).all()
-    return with_zero and (np.abs(whole).max(axis=1) <= most).all()
+    fits = (np.abs(whole).max(axis=1) <= most).all()
+    # The lowest level may be no number of the array, and too long for float32.
+    return with_zero and fits and (most.astype("float32") == most).all()
 
 
 def _opaque(vectors):

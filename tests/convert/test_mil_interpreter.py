@@ -11,6 +11,7 @@ from coremltools.optimize import coreml as optimize
 
 from fritz_compress.convert import mil_interpreter
 from fritz_compress.convert.errors import ConversionError
+from fritz_compress.convert.mil_constants import constant
 from fritz_compress.silence import silenced
 
 WEIGHT = np.random.default_rng(0).normal(size=(8, 4, 3, 3)).astype("float32")
@@ -46,7 +47,7 @@ def decoded(path):
     """The weight of the convolution as the interpreter and MIL decode it."""
     program = mil_interpreter.load(path)
     (conv,) = program._function.find_ops(op_type="conv")
-    ours = mil_interpreter._constant(conv.weight)
+    ours = constant(conv.weight)
     theirs = conv.weight.val
     if theirs is None:
         theirs = conv.weight.op.materialized_val_inference()

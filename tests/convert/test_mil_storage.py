@@ -87,7 +87,7 @@ FORMS = {
         linear(8, CHANNEL, 127, symmetric=True),
         "iOS16",
         ["constexpr_affine_dequantize"],
-        COUNT + 8 * 4,
+        COUNT + 8 * 4 + 1,
     ),
     "zero points": (
         linear(8, CHANNEL, np.arange(8).reshape(CHANNEL) * 30),
@@ -111,7 +111,7 @@ FORMS = {
         linear(4, CHANNEL, 7, symmetric=True),
         "iOS16",
         ["constexpr_affine_dequantize"],
-        COUNT + 8 * 4,
+        COUNT + 8 * 4 + 1,
     ),
     "int4": (
         linear(4, BLOCK, 7, symmetric=True),

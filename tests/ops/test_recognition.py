@@ -5,7 +5,7 @@ import pytest
 
 from fritz_compress.ops import codes as forms
 from fritz_compress.ops.quantization import linear_quantize
-from fritz_compress.ops.recognition import recognize
+from fritz_compress.ops.recognition import recognize, recognize_linear
 
 GROUPS = [(1, 1, 1, 1), (1, 1, 1, 32), (1, 1, 2, 32), (1, 1, 64, 1)]
 
@@ -138,3 +138,12 @@ def test_vectors_are_found_where_their_numbers_repeat_over_the_array():
     assert isinstance(found, forms.ProductCodes)
     assert (found.axis, found.length, found.nbits) == (0, 4, 6)
     assert (found.decode() == values).all()
+
+
+def test_a_grid_whose_ends_are_no_float32_is_not_symmetric():
+    """A channel of one number: 127 of it below zero have too many digits."""
+    long = np.tile(np.float32([2**23 + 1, 0]), 128)
+    even = np.clip(np.arange(256) - 127, -127, 127) * np.float32(2**16)
+    values = np.stack([long, even], axis=1).astype("float32")
+    found = recognize_linear(values, (1, 2))
+    np.testing.assert_array_equal(found.decode(), values)
