@@ -169,6 +169,19 @@ def test_the_step_is_the_largest_that_hardly_changes_outputs():
     np.testing.assert_array_equal(model.get_weights()[0], np.float32(kernel))
 
 
+def test_images_are_mixed_in_pairs():
+    images = np.eye(1000, dtype="float32")
+
+    mixed, targets = next(batches(images, -images, seed=0, mixup=0.3))
+
+    np.testing.assert_array_equal(targets, -mixed)
+    shares = [row[row > 0] for row in mixed]
+    assert all(len(row) in (1, 2) for row in shares)
+    (share,) = {round(float(row.max()), 5) for row in shares if len(row) == 2}
+    assert 0.5 <= share < 1
+    np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):
     def fail():
         raise Exception("URL fetch failure")

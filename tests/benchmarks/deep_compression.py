@@ -24,7 +24,8 @@ And, after Choi et al. 2017 (https://arxiv.org/abs/1612.01543), from `pruned`:
 - `uniform_coded` is what `save_compressed` makes of it.
 
 From `control` on, networks learn the labels together with what the baseline
-says, softened (Hinton et al. 2015). Each network's rows go into
+says, softened (Hinton et al. 2015); `control` and `pruned` do so on images
+that are mixed in pairs (Zhang et al. 2017). Each network's rows go into
 `deep_compression.csv`, from which `plot` draws `deep_compression.png`. A
 command that was killed goes on where it was when it is given the same
 `--work`. Everything that was chosen was chosen on 5,000 training images that
@@ -47,6 +48,7 @@ from benchmarks.deep_compression_networks import (  # noqa: E402
     load,
 )
 from benchmarks.deep_compression_training import (  # noqa: E402
+    MIXUP,
     Run,
     adaptive,
     choose_step,
@@ -96,7 +98,12 @@ def compress(run):
         model = run.model("pruned")
         return rounded(model, choose_step(model, run.data.validation))
 
-    longer = (soft, recipe.pruned_epochs, momentum(recipe.pruning_rate))
+    longer = (
+        soft,
+        recipe.pruned_epochs,
+        momentum(recipe.pruning_rate),
+        MIXUP,
+    )
     run.train("pruned", baseline, *longer, extra=[pruning(run)])
     run.train("control", baseline, *longer)
     tuned = (soft, recipe.tuned_epochs, adaptive(recipe.tuning_rate))

@@ -53,8 +53,8 @@ class Recipe:
     Attributes:
         build: Makes it.
         learning_rate, pruning_rate, tuning_rate: Peaks of the learning rate
-            of `baseline`; of `control` and `pruned`, low enough to stay near
-            the baseline; and of shared weights.
+            of `baseline`; of `control` and `pruned`, which start from it; and
+            of shared weights.
         baseline_epochs, pruned_epochs, tuned_epochs: Of `baseline`; of
             `control` and `pruned`; of `quantized` and `uniform`.
         sparsity: Zeros among the weights of all kernels.
@@ -78,10 +78,10 @@ RECIPES = {
     "lenet_300_100": Recipe(
         build=lenet_300_100,
         learning_rate=0.1,
-        pruning_rate=0.03,
+        pruning_rate=0.05,
         tuning_rate=3e-4,
         baseline_epochs=30,
-        pruned_epochs=60,
+        pruned_epochs=40,
         tuned_epochs=6,
         sparsity=0.915,
         codebooks={"nbits": 5, "mode": "kmeans", "start": "linear"},
@@ -89,7 +89,7 @@ RECIPES = {
     "lenet_5": Recipe(
         build=lenet_5,
         learning_rate=0.05,
-        pruning_rate=0.02,
+        pruning_rate=0.03,
         tuning_rate=3e-4,
         baseline_epochs=16,
         pruned_epochs=16,

@@ -15,8 +15,9 @@ from fritz_compress.training.backup import EpochBackup
 
 BATCH = 250
 WEIGHT_DECAY = 1e-3
-TEMPERATURE = 3  # That the baseline's outputs are divided by.
-SOFT = 0.9  # Weight of the baseline's outputs, beside the labels'.
+TEMPERATURE = 2  # That the baseline's outputs are divided by.
+SOFT = 0.8  # Weight of the baseline's outputs, beside the labels'.
+MIXUP = 0.3  # Of `control` and `pruned`.
 # Steps of `uniform`, in standard deviations of the kept weights, and how far
 # its outputs may be from those of `pruned`, in nats, before levels are trained.
 STEPS = (1, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1)
@@ -60,7 +61,9 @@ class Run:
         """How long it has trained."""
         return Stopwatch.read(self.work / f"{stage}.seconds")
 
-    def train(self, stage, start, targets, epochs, optimizer, extra=()):
+    def train(
+        self, stage, start, targets, epochs, optimizer, mixup=0, extra=()
+    ):
         """Trains what `start` returns, unless that was done before.
 
         Args:
@@ -69,6 +72,7 @@ class Run:
             targets: Probabilities `(images, classes)` to learn.
             epochs: How many.
             optimizer: Called with the number of steps.
+            mixup: See `batches`.
             extra: Callbacks.
         """
         done = self.work / f"{stage}.keras"
@@ -86,7 +90,7 @@ class Run:
         backup = EpochBackup(self.work / stage, self.steps_per_epoch)
         first_epoch = backup.restore(model)
         model.fit(
-            batches(self.data.train, targets, self.seed, first_epoch),
+            batches(self.data.train, targets, self.seed, first_epoch, mixup),
             initial_epoch=first_epoch,
             epochs=epochs,
             steps_per_epoch=self.steps_per_epoch,
@@ -111,18 +115,28 @@ class Run:
         return len(self.data.train) // BATCH
 
 
-def batches(images, targets, seed, first_epoch=0):
+def batches(images, targets, seed, first_epoch=0, mixup=0):
     """Batches without end, each epoch in an order of its own.
+
+    With `mixup` they are mixed with themselves in another order, images and
+    targets alike, by a share from Beta(mixup, mixup) for each batch (Zhang et
+    al. 2017, https://arxiv.org/abs/1710.09412).
 
     `fit` on arrays takes the same order in every epoch once Keras has a seed
     (TensorFlow backend): that costs these networks half a point.
     """
     epoch = first_epoch
     while True:
-        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(len(images))
         for start in range(0, len(order) - BATCH + 1, BATCH):
             chosen = order[start : start + BATCH]
-            yield images[chosen], targets[chosen]
+            others = random.permutation(chosen)
+            share = np.float32(random.beta(mixup, mixup) if mixup else 1)
+            yield tuple(
+                share * array[chosen] + (1 - share) * array[others]
+                for array in (images, targets)
+            )
         epoch += 1
 
 
