@@ -105,7 +105,7 @@ def main():
 
 def quantized(args, name, student, photos, float_pictures, targets):
     """A row and pictures after clustering, and after fine-tuning."""
-    nbits = 4 if name == "4" else 3 if "3" in name else 2
+    nbits = 2 if name == "2" else 4  # Codes of fewer bits are kept.
     model, _ = fc.quantize_weights(student, BITS[name])
     slug = name.replace(", ", "_").replace(" ", "_")
     common = {
