@@ -24,6 +24,7 @@ from fritz_compress.ops.codes import (
 COMPRESSED, BLOCKS = "iOS16", "iOS18"
 TABLE_BITS = {COMPRESSED: (1, 2, 4, 6, 8), BLOCKS: (1, 2, 3, 4, 6, 8)}
 MOST_BITS = 8  # Of a code.
+FLOAT = 32  # Bits of a number that has no code.
 NO_WEIGHTS = ("shape", "axis", "vector_axis")  # Arguments that say how.
 
 
@@ -50,20 +51,43 @@ class Stored:
     Attributes:
         operations: Names and arguments of one operation, or of two, where the
             first makes a mask and numbers that the second puts in place.
-        bits: Bits of one number that is stored: of its code, or 32.
-        code_bits: Bits of all codes and of the mask, without scales and
-            tables.
-        nbytes: Bytes of all that is stored.
+        bits: Bits of one code; `FLOAT` for numbers without codes.
+        count: Codes, or numbers, that are stored.
+        mask_bits: Bits of the mask, if there is one.
+        float_bits: Bits of one float, in scales, tables and what has no code.
     """
 
     operations: tuple[Operation, ...]
     bits: int
-    code_bits: int
-    nbytes: int
+    count: int
+    mask_bits: int = 0
+    float_bits: int = FLOAT
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of all codes and of the mask, without scales and tables."""
+        bits = self.float_bits if self.bits == FLOAT else self.bits
+        return self.mask_bits + bits * self.count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that is stored."""
+        return sum(
+            -(-part.values.size * self._bits_of(part) // 8)
+            for _, arguments in self.operations
+            for name, part in arguments.items()
+            if name not in NO_WEIGHTS
+        )
+
+    def _bits_of(self, part):
+        return self.float_bits if part.type == "fp32" else part.bits
 
 
 def smallest(
-    values: np.ndarray, codes: Codes | None, target: str
+    values: np.ndarray,
+    codes: Codes | None,
+    target: str,
+    float_bits: int = FLOAT,
 ) -> Stored | None:
     """The form of the fewest bytes.
 
@@ -71,22 +95,26 @@ def smallest(
         values: The kernel, float32.
         codes: The codes it holds, in the layout of `values`, if any.
         target: The oldest system that must read it, such as "iOS16".
+        float_bits: 16 where the program will compute in float16.
 
     Returns: `None` if that system has no form smaller than the kernel itself.
     """
-    found = [form for form in _forms(values, codes, target) if form]
+    found = [
+        dataclasses.replace(form, float_bits=float_bits)
+        for form in _forms(values, codes, target)
+        if form
+    ]
     best = min(found, key=lambda form: form.nbytes, default=None)
-    return best if best and best.nbytes < values.nbytes else None
+    most = values.size * float_bits // 8
+    return best if best and best.nbytes < most else None
 
 
 def _forms(values, codes, target) -> Iterator[Stored | None]:
     if target < COMPRESSED:
         return
-    dense, sparse = (
-        (_dense_blocks, _sparse_blocks)
-        if target >= BLOCKS
-        else (_dense, _sparse)
-    )
+    newest = target >= BLOCKS
+    dense = _dense_blocks if newest else _dense
+    sparse = _sparse_blocks if newest else _sparse
     mask = values != 0
     forms = [codes, _as_codebook(codes)]
     forms = [form for form in forms if form and form.nbits <= MOST_BITS]
@@ -105,16 +133,6 @@ def _as_codebook(codes):
     levels = np.arange(2**codes.nbits) * codes.scale[..., None].astype(float)
     books = (levels + codes.offset[..., None]).astype("float32")
     return CodebookCodes(codes.codes, books, codes.nbits)
-
-
-def _stored(*operations, bits, code_bits):
-    nbytes = sum(
-        -(-argument.values.size * argument.bits // 8)
-        for _, arguments in operations
-        for name, argument in arguments.items()
-        if name not in NO_WEIGHTS
-    )
-    return Stored(operations, bits, code_bits, nbytes)
 
 
 # iOS 16
@@ -146,10 +164,10 @@ def _affine(codes):
         "scale": Argument(codes.scale.reshape(shape), "fp32"),
         "axis": Argument(np.int32(axes[0] if axes else 0), "int32"),
     }
-    return _stored(
-        ("constexpr_affine_dequantize", arguments),
+    return Stored(
+        (("constexpr_affine_dequantize", arguments),),
         bits=8,
-        code_bits=8 * codes.codes.size,
+        count=codes.codes.size,
     )
 
 
@@ -162,10 +180,10 @@ def _table(codes):
         ),
         "shape": Argument(np.array(codes.shape, "uint32"), "uint32"),
     }
-    return _stored(
-        ("constexpr_lut_to_dense", arguments),
+    return Stored(
+        (("constexpr_lut_to_dense", arguments),),
         bits=bits,
-        code_bits=bits * codes.codes.size,
+        count=codes.codes.size,
     )
 
 
@@ -177,7 +195,7 @@ def _sparse(values, mask, codes):
         "mask": Argument(_packed(mask.astype("uint8"), 1), "uint8"),
         "shape": Argument(np.array(values.shape, "uint32"), "uint32"),
     }
-    return _sparse_stored(mask, 32, ("constexpr_sparse_to_dense", arguments))
+    return _sparse_stored(mask, FLOAT, ("constexpr_sparse_to_dense", arguments))
 
 
 def _packed(codes, bits):
@@ -201,8 +219,7 @@ def _dense_blocks(codes):
         indices = {"indices": Argument(codes.codes, f"uint{bits}")}
         arguments = {**indices, **_tables(codes, bits)}
         kind = "constexpr_lut_to_dense"
-    code_bits = bits * codes.codes.size
-    return _stored((kind, arguments), bits=bits, code_bits=code_bits)
+    return Stored(((kind, arguments),), bits, codes.codes.size)
 
 
 def _sparse_blocks(values, mask, codes):
@@ -211,7 +228,7 @@ def _sparse_blocks(values, mask, codes):
     if codes is None:
         numbers = {"nonzero_data": Argument(values[mask], "fp32"), "mask": ones}
         operation = ("constexpr_sparse_to_dense", numbers)
-        return _sparse_stored(mask, 32, operation)
+        return _sparse_stored(mask, FLOAT, operation)
     if isinstance(codes, ProductCodes) or not mask.any():
         return None
     if isinstance(codes, LinearCodes):
@@ -237,8 +254,7 @@ def _sparse_blocks(values, mask, codes):
 
 
 def _sparse_stored(mask, bits, *operations):
-    code_bits = mask.size + bits * np.count_nonzero(mask)
-    return _stored(*operations, bits=bits, code_bits=code_bits)
+    return Stored(operations, bits, np.count_nonzero(mask), mask.size)
 
 
 def _scales(codes, offset):

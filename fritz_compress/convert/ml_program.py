@@ -4,7 +4,7 @@ The traced graph is replayed into one frozen TensorFlow graph, which
 coremltools converts to MIL. There kernels are replaced by constant expressions
 of their codes, before and after coremltools folds operations into kernels.
 Instance normalization and nearest upsampling are one operation each, see
-`_replayed`.
+`ml_program_replay`.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ import shutil
 import keras
 
 from fritz_compress import graph as graphs
-from fritz_compress.convert import export
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.mil_kernels import SCOPE, node_in
+from fritz_compress.convert.mil_kernels import node_in
 from fritz_compress.convert.mil_storage import COMPRESSED
 from fritz_compress.convert.ml_program_quantization import KernelCoder
+from fritz_compress.convert.ml_program_replay import replayed
 from fritz_compress.convert.ml_program_report import (
     check_operations,
     report_program,
@@ -89,12 +89,17 @@ def write_program(
     """
     graph = graphs.trace(model, [(1, *input_shape(model, image_size)[1:])])
     oldest = check_target(minimum_target, nbits)
-    coder = KernelCoder(graph, nbits if nbits != 16 else None, mode)
+    coder = KernelCoder(
+        graph,
+        nbits=None if nbits == 16 else nbits,
+        mode=mode,
+        float_bits=16 if compute_precision == "float16" else 32,
+    )
     with contextlib.ExitStack() as stack:
         # For the progress bars: notebooks have a standard error of their own.
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         features = _features(graph, output_name, image_input, image_output)
-        frozen = _replayed(graph, *features)
+        frozen = replayed(graph, *features)
         program = _mil(frozen, graph, oldest, *features)
         check_operations(program, graph)
         if minimum_target is None:
@@ -161,7 +166,7 @@ def _discard_later(program, stack):
     stack.callback(shutil.rmtree, program.package_path, ignore_errors=True)
 
 
-# Keras to TensorFlow to MIL
+# TensorFlow to MIL
 
 
 def _is_picture(tensor):
@@ -236,74 +241,6 @@ def _converted(program, graph, target, precision=None):
             ),
             skip_model_load=True,
         )
-
-
-def _replayed(graph, source, result):
-    """The graph as a frozen TensorFlow `GraphDef` at batch size 1.
-
-    coremltools recognizes our InstanceNormalization as it is. Keras' nearest
-    upsampling would become repeats and transposes: one operation replaces it.
-    A picture that leaves the program has its channels first.
-    """
-    import coremltools as ct
-    import tensorflow as tf
-    from tensorflow.python.framework import convert_to_constants
-
-    _know_erfc()
-    channels_first = isinstance(result, ct.ImageType)
-    forms = {
-        keras.layers.Conv2D: _convolution,
-        keras.layers.UpSampling2D: export.upsampling,
-    }
-    numbers = {node: i for i, node in enumerate(graph.nodes)}
-
-    def call(node, *args, **kwargs):
-        form = forms.get(type(node.operation))
-        with tf.name_scope(SCOPE.format(numbers[node])):
-            if form is None:
-                return export.call_layer(node, *args, **kwargs)
-            return form(node.operation, *args, **kwargs)
-
-    def replay(x):
-        (outputs,) = keras.tree.flatten(graph.run([x], call))
-        if channels_first:
-            outputs = tf.transpose(outputs, (0, 3, 1, 2))
-        return tf.identity(outputs, name=result.name)
-
-    (tensor,) = graph.inputs
-    signature = [tf.TensorSpec(tensor.shape, tensor.dtype, name=source.name)]
-    function = tf.function(replay, input_signature=signature, autograph=False)
-    with export.any_layer_names():
-        concrete = function.get_concrete_function()
-    frozen = convert_to_constants.convert_variables_to_constants_v2(
-        concrete,
-        lower_control_flow=False,
-        aggressive_inlining=True,
-    )
-    return frozen.graph.as_graph_def(add_shapes=True)
-
-
-def _know_erfc():
-    """Teaches coremltools the operation in Keras' gelu."""
-    from coremltools.converters.mil import Builder, register_tf_op
-
-    @register_tf_op(override=True)
-    def Erfc(context, node):
-        value = Builder.erf(x=context[node.inputs[0]])
-        context.add(node.name, Builder.sub(x=1.0, y=value, name=node.name))
-
-
-def _convolution(layer, x):
-    """Grouped ones without the compiled function that Keras puts them in."""
-    import tensorflow as tf
-
-    if layer.groups == 1 or layer.data_format != "channels_last":
-        return layer(x)
-    padding, dilation = layer.padding.upper(), layer.dilation_rate
-    x = tf.nn.conv2d(
-        x, layer.kernel, layer.strides, padding, dilations=dilation
-    )
-    return layer.activation(x + layer.bias if layer.use_bias else x)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Kernels of a Core ML program in codes: those they hold, or new ones."""
 
 import hashlib
+import math
 from typing import Any
 
 import keras
@@ -24,6 +25,9 @@ TARGETS = ("iOS15", COMPRESSED, BLOCKS)  # Where something new came.
 NARROW_BELOW = 6  # Bits: with more of them the full range is the best.
 # An older system is the default if its codes take so many times the bits.
 WORTH_A_TARGET = 1.1
+# A codebook may make a kernel so many times as large as even levels do.
+WORTH_A_CODEBOOK = 1.25
+NO_CODEBOOK = "linear, as a codebook is large for so few numbers"
 
 
 class KernelCoder:
@@ -32,8 +36,8 @@ class KernelCoder:
     A kernel that holds codes of up to `nbits` bits, or with `None` of any, is
     stored in exactly these. With `nbits`, the others are quantized:
 
-    - "kmeans": one codebook per kernel, the optimal one. Where it takes more
-      bytes than it saves: evenly spaced numbers.
+    - "kmeans": one codebook per kernel, the optimal one. Where that makes the
+      kernel over a quarter larger than they do: evenly spaced numbers.
     - "linear", 8 bits: a scale and a zero point per output channel. 4 bits
       too, from iOS 18 on.
     - "linear", other bits: evenly spaced numbers per kernel, over the range of
@@ -43,14 +47,22 @@ class KernelCoder:
         graph: The traced model.
         nbits: 1 to 8, or `None`.
         mode: "linear" or "kmeans".
+        float_bits: 16 where the programs will compute in float16.
 
     Attributes:
         notes: For a layer, why a kernel takes more bits than its codes, or
             than asked for.
     """
 
-    def __init__(self, graph: graphs.Graph, nbits: int | None, mode: str):
+    def __init__(
+        self,
+        graph: graphs.Graph,
+        nbits: int | None,
+        mode: str,
+        float_bits: int = 32,
+    ):
         self.graph, self.nbits, self.mode = graph, nbits, mode
+        self.float_bits = float_bits
         self.notes: dict[keras.Layer | None, str] = {}
         self._held: dict[tuple, Codes | None] = {}
 
@@ -65,7 +77,8 @@ class KernelCoder:
             codes = self._codes(kernel)
             for target in TARGETS:
                 form = self._form(kernel, codes, target)
-                bits = form.code_bits if form else 32 * kernel.values.size
+                floats = self.float_bits * kernel.values.size
+                bits = form.code_bits if form else floats
                 totals[target] += bits
         most = WORTH_A_TARGET * totals[TARGETS[-1]]
         return next(target for target in TARGETS if totals[target] <= most)
@@ -109,22 +122,21 @@ class KernelCoder:
     def _form(self, kernel, codes, target) -> Stored | None:
         if codes is not None:
             codes = kernel.codes_in_mil(codes)
-            return smallest(codes.decode(), codes, target)
-        return smallest(kernel.constant.val, None, target)
+            values = codes.decode()
+        else:
+            values = kernel.constant.val
+        return smallest(values, codes, target, self.float_bits)
 
     def _new_form(self, kernel, target):
         """The form of a kernel in new codes, if that saves anything."""
-        if self.mode == "kmeans":
-            form = self._form(kernel, self._clustered(kernel), target)
-            if form is not None:
-                return form
         form = self._form(kernel, self._evenly_spaced(kernel, target), target)
+        if self.mode == "kmeans":
+            other = self._form(kernel, self._clustered(kernel), target)
+            if other and other.nbytes <= WORTH_A_CODEBOOK * _size(form):
+                return other
+            self.notes[kernel.layer] = NO_CODEBOOK
         if form is None:
             self.notes[kernel.layer] = "too few numbers for codes"
-        elif self.mode == "kmeans":
-            self.notes[kernel.layer] = (
-                "linear, as a codebook takes more than it saves"
-            )
         return form
 
     def _clustered(self, kernel):
@@ -160,3 +172,7 @@ class KernelCoder:
                 f"holds codes of {codes.nbits} bits, which need "
                 f"minimum_target='{needed}'"
             )
+
+
+def _size(form):
+    return form.nbytes if form else math.inf

@@ -339,14 +339,14 @@ def test_new_codes(small, nbits, mode, target, kind, path):
 
 @pytest.mark.slow
 def test_codebooks_that_do_not_pay_are_noted(small, path):
-    # 384 numbers: 8-bit codes and a codebook of 1,024 bytes, or 1,536 bytes.
+    # 720 numbers: 8-bit codes and a codebook of 1,024 bytes, or 20 scales.
+    # 2,880 numbers are worth a codebook.
     rows = write_program(small, path, 8, "kmeans")
-    notes = {row.name: row.note for row in rows}
-    assert notes["dense"] == notes["transpose"] == ""
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(50, name="few")])
-    (row,) = write_program(distinct_weights(model), path, 8, "kmeans")
-    assert row.note == "linear, as a codebook takes more than it saves"
-    assert row.bits == 8
+    rows = {row.name: row for row in rows}
+    assert "codebook is large for so few numbers" in rows["conv"].note
+    assert rows["conv"].bytes == 720 + 20 * 4 + 20 + 20 * 4
+    assert rows["transpose"].note == ""
+    assert rows["transpose"].bytes == 2880 + 256 * 4 + 16 * 4
 
 
 def test_few_numbers_stay_floats(path):
