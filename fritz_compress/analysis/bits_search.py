@@ -56,8 +56,11 @@ def fewest_bytes(
     """
     search = _Search(options, limit, loss_of)
     within = [bits for bits in starts if search.is_within(bits)]
-    within.append(search.first_within())
-    return search.lowered(min(within, key=search.bytes_of))
+    begins = [search.first_within()]
+    if within:
+        begins.append(min(within, key=search.bytes_of))
+    # The one that takes fewer bytes now need not be the one that does later.
+    return min(map(search.lowered, begins), key=search.bytes_of)
 
 
 class _Search:
