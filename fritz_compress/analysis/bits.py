@@ -75,14 +75,15 @@ def suggest_bits(
     noise of each layer's weights costs. A way is made from the fewest bytes to
     the whole model, which gives more bits to the layer that gains most per
     byte, and the first combination on it within the loss is looked for by
-    halving. At last bits are taken away again, layer by layer, as long as the
-    loss allows. What is suggested was measured as a whole, and takes no more
-    bytes than the same bits for all layers, if these would do. A layer that
-    bears none of the numbers of bits is left as it is.
+    halving. From there, and from the same bits for all layers, bits are taken
+    away again, layer by layer, as long as the loss allows. What is suggested
+    was measured as a whole, and takes no more bytes than the same bits for all
+    layers, if these would do. A layer that bears none of the numbers of bits
+    is left as it is.
 
     With L layers and B numbers of bits that takes `1 + (L + 1) B` evaluations,
     about `log2(L B)` for the way, and one for each lowering that is tried,
-    mostly less than 2 L. The model given is not changed: a copy is, compiled
+    mostly 2 L to 4 L. The model given is not changed: a copy is, compiled
     with the same loss and metrics.
 
     The bits fit the data given, as a model fits the data it was trained on.

@@ -4,6 +4,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+# How loss grows with noise. The second order of a Taylor series says 1; the
+# loss of an accuracy is steeper: little noise changes no decision.
+POWER = 1.5
 # Bits by the name of the layer; `None` leaves it as it is.
 Bits = dict[str, int | None]
 
@@ -34,11 +37,10 @@ def fewest_bytes(
     """Bits for every layer that together lose no more than a limit.
 
     What a combination loses is guessed to be the sum of what its layers lose
-    alone, and that to grow with the noise of their weights, as the second
-    order of a Taylor series does: one factor for each layer is fitted to all
-    its losses. A single small loss is mostly chance, a sample more or less.
-    To every factor the limit is added, so that noise decides between layers
-    that lose nothing.
+    alone, and that to grow with a power of the noise of their weights: one
+    factor for each layer is fitted to all its losses. A single small loss is
+    mostly chance, a sample more or less. Between layers that lose nothing
+    noise decides: what is as strong as the weights counts as the limit.
 
     Args:
         options: Of each layer, one of them the layer as it is, which loses
@@ -54,8 +56,11 @@ def fewest_bytes(
     """
     search = _Search(options, limit, loss_of)
     within = [bits for bits in starts if search.is_within(bits)]
-    within.append(search.first_within())
-    return search.lowered(min(within, key=search.bytes_of))
+    begins = [search.first_within()]
+    if within:
+        begins.append(min(within, key=search.bytes_of))
+    # The one that takes fewer bytes now need not be the one that does later.
+    return min(map(search.lowered, begins), key=search.bytes_of)
 
 
 class _Search:
@@ -63,7 +68,7 @@ class _Search:
         self._limit = limit
         self._loss_of = loss_of
         self._factors = {
-            name: max(_slope(of_layer), 0.0) + limit
+            name: max(_factor(of_layer), 0.0)
             for name, of_layer in options.items()
         }
         self._options = {
@@ -151,8 +156,13 @@ class _Search:
     def _price(self, name, lower, bits):
         """What is lost per byte that a lower option saves, guessed."""
         here = self._options[name][bits[name]]
-        noise = lower.noise - here.noise
-        return self._factors[name] * noise / (here.bytes - lower.bytes)
+        loss = self._guess(name, lower) - self._guess(name, here)
+        return loss / (here.bytes - lower.bytes)
+
+    def _guess(self, name, option):
+        """What is lost with an option."""
+        loss = self._factors[name] * option.noise**POWER
+        return loss + self._limit * option.noise
 
     def _next_lower(self, bits):
         for name, allowed in self._allowed.items():
@@ -162,9 +172,9 @@ class _Search:
                 yield name, lower[-1]
 
 
-def _slope(options):
-    """By how much loss grows with noise: least squares, through zero."""
-    pairs = [(o.loss, o.noise) for o in options if math.isfinite(o.loss)]
+def _factor(options):
+    """Between loss and the power of noise: least squares."""
+    pairs = [(o.loss, o.noise**POWER) for o in options if o.loss < math.inf]
     squares = sum(noise * noise for _, noise in pairs)
     products = sum(loss * noise for loss, noise in pairs)
     return products / squares if squares else 0.0

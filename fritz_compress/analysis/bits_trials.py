@@ -76,7 +76,7 @@ def _expected(coded):
     choices = sum(map(len, coded.layers.values()))
     numbers = {n for at in coded.layers.values() for n in at}
     halvings = math.ceil(math.log2(choices + 1))
-    return 1 + choices + len(numbers) + halvings + len(coded.layers)
+    return 1 + choices + len(numbers) + halvings + 2 * len(coded.layers)
 
 
 def _key(bits: Bits) -> Key:
