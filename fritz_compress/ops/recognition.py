@@ -64,17 +64,18 @@ def recognize(
     best = None
     for shape in groups or _usual_groups(values.shape):
         linear = recognize_linear(values, shape, _limit(best, shape))
-        best = _smaller(best, linear)
+        best = _smaller(best, linear, values)
     for shape in groups or _codebook_groups(values.shape):
         codebook = recognize_codebook(values, shape, _limit(best, shape))
-        best = _smaller(best, codebook)
+        best = _smaller(best, codebook, values)
     if (
         groups is None
         and values.ndim > 1
         and not _repeats_numbers(best, values)
     ):
         for arguments in _sub_vectors(values.shape):
-            best = _smaller(best, recognize_product(values, *arguments))
+            product = recognize_product(values, *arguments)
+            best = _smaller(best, product, values)
     return best
 
 
@@ -199,11 +200,25 @@ def recognize_product(
     )
 
 
-def _smaller(best, codes):
+def _smaller(best, codes, values):
     # A grid for each number is exact, and larger than the floats.
-    if codes is None or codes.nbytes >= 4 * math.prod(codes.shape):
+    if codes is None or codes.nbytes >= values.nbytes:
         return best
-    return codes if best is None or codes.nbytes < best.nbytes else best
+    if best is None or _bytes(codes, values) < _bytes(best, values):
+        return codes
+    return best
+
+
+def _bytes(codes, values):
+    """Bytes of codes, without those of the zeros of a pruned array.
+
+    A file leaves these out, so that fewer bits for each do not make up for
+    more codebooks.
+    """
+    zeros = values.size - np.count_nonzero(values)
+    if isinstance(codes, ProductCodes) or 2 * zeros < values.size:
+        return codes.nbytes
+    return codes.nbytes - zeros * codes.nbits // 8
 
 
 def _half(values):

@@ -147,3 +147,21 @@ def test_a_grid_whose_ends_are_no_float32_is_not_symmetric():
     values = np.stack([long, even], axis=1).astype("float32")
     found = recognize_linear(values, (1, 2))
     np.testing.assert_array_equal(found.decode(), values)
+
+
+@pytest.mark.parametrize("tuned", [False, True], ids=["grid", "codebook"])
+def test_a_pruned_array_of_few_numbers_has_one_codebook(tuned):
+    """Its channels have fewer numbers each, and its zeros take no bits."""
+    rng = np.random.default_rng(0)
+    kept = rng.random((300, 100)) < 0.05
+    levels = np.rint(rng.normal(0, 6, kept.shape)) * kept
+    if tuned:  # No longer at even distances; zero stays zero.
+        levels = levels + 0.003 * levels**2
+    values = (levels * 0.5).astype("float32")
+
+    found = recognize(values)
+
+    form = forms.CodebookCodes if tuned else forms.LinearCodes
+    assert found.groups == (1, 1) and found.nbits == 6
+    assert isinstance(found, form)
+    np.testing.assert_array_equal(found.decode(), values)
