@@ -7,7 +7,7 @@ the weights, and after they were saved, loaded and fine-tuned.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,11 +21,13 @@ from fritz_compress.ops.codes import (
     symmetric_zero_point,
     to_rows,
 )
+from fritz_compress.ops.group_shapes import (
+    codebook_groups,
+    linear_groups,
+    sub_vectors,
+)
 
 MOST_BITS = 16  # Of one code.
-LENGTHS = (2, 3, 4, 5, 6, 8, 9, 12, 16)  # Of sub-vectors that are looked for.
-BLOCKS = range(4, 129)  # Inputs that may share a scale.
-CHANNELS = range(2, 65)  # Outputs that may share a codebook.
 SAMPLE = 4096  # Numbers that tell most arrays without codes apart.
 CORNER = 3  # Groups along each axis, likewise.
 DISTINCT = 0.9  # Of sampled sub-vectors: codes of vectors repeat more.
@@ -62,10 +64,10 @@ def recognize(
         return None
     values = values + np.float32(0)  # No negative zeros.
     best = None
-    for shape in groups or _usual_groups(values.shape):
+    for shape in groups or linear_groups(values.shape):
         linear = recognize_linear(values, shape, _limit(best, shape))
         best = _smaller(best, linear, values)
-    for shape in groups or _codebook_groups(values.shape):
+    for shape in groups or codebook_groups(values.shape):
         codebook = recognize_codebook(values, shape, _limit(best, shape))
         best = _smaller(best, codebook, values)
     if (
@@ -73,7 +75,7 @@ def recognize(
         and values.ndim > 1
         and not _repeats_numbers(best, values)
     ):
-        for arguments in _sub_vectors(values.shape):
+        for arguments in sub_vectors(values.shape):
             product = recognize_product(values, *arguments)
             best = _smaller(best, product, values)
     return best
@@ -244,42 +246,6 @@ def _limit(best, groups):
     if best is None:
         return MOST_BITS
     return best.nbits - (math.prod(groups) >= math.prod(best.groups))
-
-
-def _sub_vectors(shape) -> Iterator[tuple[int, int, bool]]:
-    """Axis, length and whether to split, of the sub-vectors to look for."""
-    for axis in (len(shape) - 2, len(shape) - 1):
-        for length in LENGTHS:
-            if shape[axis] % length == 0:
-                yield axis, length, False
-                yield axis, length, True
-
-
-def _usual_groups(shape):
-    """Per tensor, channel and block."""
-    found = [(1,) * len(shape)]
-    if len(shape) >= 2:
-        ones, (inner, outer) = (1,) * (len(shape) - 2), shape[-2:]
-        found += [(*ones, 1, outer), (*ones, inner, 1), (*ones, inner, outer)]
-        found += [(*ones, n, outer) for n in _counts(inner, BLOCKS)]
-        found += [(*ones, inner, n) for n in _counts(outer, BLOCKS)]
-    return list(dict.fromkeys(found))
-
-
-def _codebook_groups(shape):
-    """Per tensor, channel, and some channels."""
-    found = [(1,) * len(shape)]
-    if len(shape) >= 2:
-        ones, (inner, outer) = (1,) * (len(shape) - 2), shape[-2:]
-        found += [(*ones, 1, outer), (*ones, inner, 1), (*ones, inner, outer)]
-        found += [(*ones, 1, n) for n in _counts(outer, CHANNELS)]
-        found += [(*ones, n, 1) for n in _counts(inner, CHANNELS)]
-    return list(dict.fromkeys(found))
-
-
-def _counts(side, sizes):
-    """How many blocks of each size an axis has, where they fill it."""
-    return [side // size for size in sizes if side % size == 0]
 
 
 def _corner(values, groups):
