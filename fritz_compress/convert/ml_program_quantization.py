@@ -28,6 +28,7 @@ WORTH_A_TARGET = 1.1
 # A codebook may make a kernel so many times as large as even levels do.
 WORTH_A_CODEBOOK = 1.25
 NO_CODEBOOK = "linear, as a codebook is large for so few numbers"
+NO_TABLE = "{} bits, as a table is large for so few numbers"
 
 
 class KernelCoder:
@@ -129,15 +130,18 @@ class KernelCoder:
 
     def _new_form(self, kernel, target):
         """The form of a kernel in new codes, if that saves anything."""
-        form = self._form(kernel, self._evenly_spaced(kernel, target), target)
+        even = self._even_form(kernel, target, self.nbits)
         if self.mode == "kmeans":
-            other = self._form(kernel, self._clustered(kernel), target)
-            if other and other.nbytes <= WORTH_A_CODEBOOK * _size(form):
-                return other
+            form = self._form(kernel, self._clustered(kernel), target)
+            if form and form.nbytes <= WORTH_A_CODEBOOK * _size(even):
+                return form
             self.notes[kernel.layer] = NO_CODEBOOK
-        if form is None:
+        if even and even.bits > self.nbits:  # Room for more levels.
+            self.notes[kernel.layer] = NO_TABLE.format(even.bits)
+            even = self._even_form(kernel, target, even.bits)
+        if even is None:
             self.notes[kernel.layer] = "too few numbers for codes"
-        return form
+        return even
 
     def _clustered(self, kernel):
         values, nbits = kernel.values, self.nbits
@@ -145,15 +149,16 @@ class KernelCoder:
         groups = [1] * values.ndim
         return CodebookCodes(codes, codebook.reshape(*groups, -1), nbits)
 
-    def _evenly_spaced(self, kernel, target):
-        values, nbits = kernel.values, self.nbits
+    def _even_form(self, kernel, target, nbits):
+        values = kernel.values
         groups = [1] * values.ndim
         if nbits == 8 or nbits == 4 and target >= BLOCKS:
             groups[kernel.channels] = values.shape[kernel.channels]
         ranges = "least_squares" if nbits < NARROW_BELOW else "minmax"
-        return linear_quantize(
+        codes = linear_quantize(
             values, nbits, tuple(groups), zero=True, ranges=ranges
         )
+        return self._form(kernel, codes, target)
 
     def _note(self, kernel, codes, form, target):
         """Notes it where only a newer system, or none, stores the codes."""

@@ -166,11 +166,14 @@ def test_fewer_bits(student, path, nbits, mode, largest, psnr, operation):
     assert size_in_bytes(path) < largest
     received = mil_interpreter.load(path)(pictures())
     assert fidelity.psnr(np.asarray(student(pictures())), received) > psnr
+    # 64 numbers in a table are too many for ten of the kernels: 8 bits each.
+    few = {8} if nbits == 6 else set()
     kernels = {row.bits for row in report if row.kind == "Conv2D"}
-    assert kernels == {nbits}
+    assert kernels == {nbits} | few
+    assert all("table is large" in r.note for r in report if r.bits in few)
     assert sum(row.parameters for row in report) == 11_868
     if operation is not None:
-        assert operations(path)[operation] == 12
+        assert operations(path)[operation] == (2 if few else 12)
 
 
 @pytest.mark.slow
