@@ -164,11 +164,8 @@ def _affine(codes):
         "scale": Argument(codes.scale.reshape(shape), "fp32"),
         "axis": Argument(np.int32(axes[0] if axes else 0), "int32"),
     }
-    return Stored(
-        (("constexpr_affine_dequantize", arguments),),
-        bits=8,
-        count=codes.codes.size,
-    )
+    operation = ("constexpr_affine_dequantize", arguments)
+    return Stored((operation,), 8, codes.codes.size)
 
 
 def _table(codes):
@@ -180,11 +177,8 @@ def _table(codes):
         ),
         "shape": Argument(np.array(codes.shape, "uint32"), "uint32"),
     }
-    return Stored(
-        (("constexpr_lut_to_dense", arguments),),
-        bits=bits,
-        count=codes.codes.size,
-    )
+    operation = ("constexpr_lut_to_dense", arguments)
+    return Stored((operation,), bits, codes.codes.size)
 
 
 def _sparse(values, mask, codes):
