@@ -19,7 +19,10 @@ from fritz_compress import graph as graphs
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.mil_kernels import node_in
 from fritz_compress.convert.mil_storage import COMPRESSED
-from fritz_compress.convert.ml_program_quantization import KernelCoder
+from fritz_compress.convert.ml_program_quantization import (
+    KernelCoder,
+    holds_codes,
+)
 from fritz_compress.convert.ml_program_replay import replayed
 from fritz_compress.convert.ml_program_report import (
     check_operations,
@@ -100,13 +103,15 @@ def write_program(
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         features = _features(graph, output_name, image_input, image_output)
         frozen = replayed(graph, *features)
-        program = _mil(frozen, graph, oldest, *features)
+        # Folded later, normalizations are some digits less exact.
+        left = FOLDING if holds_codes(graph) else set()
+        program = _mil(frozen, graph, oldest, *features, left)
         check_operations(program, graph)
         if minimum_target is None:
             needed = coder.oldest_target(program)
             if needed > oldest:
                 oldest = needed
-                program = _mil(frozen, graph, oldest, *features)
+                program = _mil(frozen, graph, oldest, *features, left)
         coder.store_held(program, oldest)
         program = _converted(program, graph, oldest)
         coder.store_others(program, oldest)
@@ -206,12 +211,12 @@ def _features(graph, output_name, image_input, image_output):
     )
 
 
-def _mil(frozen, graph, target, source, result):
-    """The graph as a MIL program of float32, its kernels as in Keras."""
+def _mil(frozen, graph, target, source, result, left):
+    """The graph as a MIL program of float32, without the passes of `left`."""
     import coremltools as ct
 
     pipeline = ct.PassPipeline.DEFAULT
-    pipeline.remove_passes(FOLDING)
+    pipeline.remove_passes(left)
     target = _target(target)
     with _explained(graph):
         return ct.convert(

@@ -31,6 +31,20 @@ NO_CODEBOOK = "linear, as a codebook is large for so few numbers"
 NO_TABLE = "{} bits, as a table is large for so few numbers"
 
 
+def holds_codes(graph: graphs.Graph) -> bool:
+    """Whether a kernel holds codes, which folding into it would destroy."""
+    weights = {
+        id(weight): weight
+        for node in graph.nodes
+        for weight in getattr(node.operation, "weights", [])
+        if len(weight.shape) > 1
+    }
+    return any(
+        recognize(keras.ops.convert_to_numpy(weight)) is not None
+        for weight in weights.values()
+    )
+
+
 class KernelCoder:
     """Stores the kernels of programs of one model in codes.
 

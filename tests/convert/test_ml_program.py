@@ -101,9 +101,7 @@ def test_shapes_that_a_neural_network_does_not_know(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MOBILENETS)
 def test_mobilenets(name, path):
-    # Where normalizations are folded, float32 rounds; a softmax behind fifty
-    # layers of random weights makes 6e-4 of it.
-    check(mobilenet(name), path, tolerance=1e-3)
+    check(mobilenet(name), path, tolerance=1e-4)
 
 
 @pytest.fixture(scope="module")
