@@ -158,6 +158,17 @@ def test_percentiles_cut_the_outliers_off():
     assert coded.decode().max() == pytest.approx(high, rel=1e-3)
 
 
+@pytest.mark.parametrize("nbits", [2, 4, 8])
+def test_exact_levels_cost_no_accuracy(nbits):
+    values = normal(6, 200, 9, 81)
+    low = values.min(axis=2, keepdims=True).astype("float64")
+    step = (values.max(axis=2, keepdims=True) - low) / (2**nbits - 1)
+    plain = np.rint((values - low) / step) * step + low
+    coded = quantization.linear_quantize(values, nbits, (200, 9, 1))
+    expected = quantization.sqnr(values, plain)
+    assert quantization.sqnr(values, coded.decode()) > expected - 0.01
+
+
 def test_a_bit_is_worth_six_decibels():
     values = np.random.default_rng(5).uniform(-1, 1, 10_000).astype("float32")
     noise = [
