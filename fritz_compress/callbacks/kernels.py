@@ -8,7 +8,7 @@ import numpy as np
 
 from fritz_compress.checks import check_built
 from fritz_compress.graph import weights_by_attribute
-from fritz_compress.surgery.kernel_axes import DEPTHWISE, summed_axes
+from fritz_compress.surgery.kernel_axes import is_depthwise, summed_axes
 from fritz_compress.surgery.names import (
     every_layer,
     find_layer,
@@ -109,7 +109,7 @@ def measured_sparsity(kernels: Sequence[Kernel]) -> float:
 
 
 def _reason_to_skip(layer, attribute, weight):
-    if attribute == "depthwise_kernel" or isinstance(layer, DEPTHWISE):
+    if is_depthwise(layer, attribute):
         return "a depthwise kernel has few weights, and each counts"
     if attribute not in KERNELS:
         return f"'{attribute}' is not a kernel"

@@ -17,7 +17,11 @@ from fritz_compress.convert import flatbuffer
 from fritz_compress.graph import weights_by_attribute
 from fritz_compress.ops.codes import LinearCodes, expand_groups
 from fritz_compress.ops.recognition import recognize
-from fritz_compress.surgery.kernel_axes import DEPTHWISE, TRANSPOSED
+from fritz_compress.surgery.kernel_axes import (
+    TRANSPOSED,
+    channel_axes,
+    is_depthwise,
+)
 
 # Operators that compute with float inputs and integer kernels, the version
 # that introduced it, and whether four bits are among them (LiteRT 2.3).
@@ -63,13 +67,14 @@ def held_codes(layer: keras.Layer) -> tuple[list[KernelCodes], list[str]]:
         codes = recognize(values)
         if codes is None:
             continue
-        depthwise = isinstance(layer, DEPTHWISE) or "depthwise" in attribute
-        reason = _reason(codes, layer, depthwise)
+        channels = channel_axes(layer, values.ndim, attribute)
+        reason = _reason(codes, channels)
         if reason:
             notes.append(reason)
             continue
         steps = codes.codes.astype("int64")
         steps -= expand_groups(codes.zero_points, codes.shape)
+        depthwise = is_depthwise(layer, attribute)
         found.append(_in_layout(steps, layer, depthwise, codes.nbits))
     return found, notes
 
@@ -125,23 +130,16 @@ def quantize_kernels(model: Any, nodes: Mapping[int, Any]) -> None:
         _write(model, part, tensor, steps, scales, axis, 8, hybrid=False)
 
 
-def _reason(codes, layer, depthwise):
+def _reason(codes, channels):
     """Why TFLite has no form for codes, if it has none."""
     if not isinstance(codes, LinearCodes) or codes.zero_points is None:
         return "holds a codebook, for which TFLite has no form"
-    channels = _channel_axes(layer, depthwise, len(codes.shape))
     others = set(range(len(codes.shape))) - set(channels)
     if any(codes.groups[axis] > 1 for axis in others):
         return "holds a scale per block, for which TFLite has no form"
     if codes.nbits > 8:
         return f"holds codes of {codes.nbits} bits; TFLite has up to 8"
     return ""
-
-
-def _channel_axes(layer, depthwise, rank):
-    if depthwise:
-        return rank - 2, rank - 1
-    return (rank - 2,) if isinstance(layer, TRANSPOSED) else (rank - 1,)
 
 
 def _in_layout(steps, layer, depthwise, nbits):

@@ -9,12 +9,16 @@ from fritz_compress.surgery.kernel_axes import channel_axes, summed_axes
 
 
 def groups_of(
-    layer: keras.Layer, shape: tuple[int, ...], config: WeightConfig
+    layer: keras.Layer,
+    attribute: str,
+    shape: tuple[int, ...],
+    config: WeightConfig,
 ) -> tuple[tuple[int, ...], str]:
     """The shape of the groups of a kernel, as `ops.codes` defines them.
 
     Args:
         layer: The layer that has the kernel.
+        attribute: Which of its kernels.
         shape: Shape of the kernel.
         config: Its granularity, block and group size.
 
@@ -24,7 +28,7 @@ def groups_of(
     groups = [1] * rank
     if config.granularity == "per_tensor":
         return tuple(groups), ""
-    channels = [axis for axis in channel_axes(layer, rank) if axis < rank]
+    channels = channel_axes(layer, rank, attribute)
     for axis in channels:
         groups[axis] = shape[axis]
     if config.granularity == "per_grouped_channel":
@@ -34,7 +38,7 @@ def groups_of(
         asked = min(config.group_size, shape[axis])
         return tuple(groups), _note("groups", size, asked, "channels")
     if config.granularity == "per_block":
-        inputs = summed_axes(layer, rank)
+        inputs = summed_axes(layer, rank, attribute)
         if not inputs:
             return tuple(groups), "per channel, as it has no axis of inputs"
         axis = inputs[-1]
@@ -46,20 +50,23 @@ def groups_of(
 
 
 def vectors_of(
-    layer: keras.Layer, shape: tuple[int, ...], config: WeightConfig
+    layer: keras.Layer,
+    attribute: str,
+    shape: tuple[int, ...],
+    config: WeightConfig,
 ) -> tuple[int, int, tuple[int, ...], str]:
     """How a kernel is cut into sub-vectors.
 
     Args:
-        layer, shape, config: As in `groups_of`.
+        layer, attribute, shape, config: As in `groups_of`.
 
     Returns: axis and length of the sub-vectors, the groups of the codes, and
     a note where the length is not as asked for.
     """
     rank = len(shape)
-    axes = summed_axes(layer, rank)
+    axes = summed_axes(layer, rank, attribute)
     if config.vectors == "outputs" or not axes:
-        axes = channel_axes(layer, rank)
+        axes = channel_axes(layer, rank, attribute)
     axis = axes[-1]
     length = largest_divisor(shape[axis], config.dimension)
     groups = [1] * rank

@@ -183,7 +183,7 @@ def _corrected(model, slots, data, seed):
 
 def _product_settings(slot):
     shape = tuple(slot.weight.shape)
-    _, length, _, _ = vectors_of(slot.layer, shape, slot.config)
+    _, length, _, _ = vectors_of(slot.layer, slot.attribute, shape, slot.config)
     shared = slot.config.granularity == "per_tensor"
     return ProductSettings(slot.config.nbits, length, shared)
 
@@ -237,12 +237,14 @@ def _codes(slot, values, importance, seed) -> tuple[Codes, str]:
     """The codes of a weight, and what is worth noting."""
     config, shape = slot.config, values.shape
     if config.mode == "product":
-        axis, length, groups, note = vectors_of(slot.layer, shape, config)
+        axis, length, groups, note = vectors_of(
+            slot.layer, slot.attribute, shape, config
+        )
         codes = product_quantize(
             values, config.nbits, length, axis, groups, importance, seed
         )
         return codes, note
-    groups, note = groups_of(slot.layer, shape, config)
+    groups, note = groups_of(slot.layer, slot.attribute, shape, config)
     if config.mode == "kmeans":
         codes = codebook_quantize(
             values, config.nbits, groups, importance, config.start, seed
@@ -266,6 +268,8 @@ def _reason_to_skip(slot, values):
     dtype = keras.backend.standardize_dtype(slot.weight.dtype)
     if dtype != "float32":
         return f"holds {dtype}; only float32 numbers are given codes"
+    if slot.attribute.endswith("bias"):
+        return "one number per channel"
     if np.count_nonzero(np.array(values.shape) > 1) < 2:
         if slot.attribute not in KERNELS:
             return "one number per channel"

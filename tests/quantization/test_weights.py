@@ -86,6 +86,29 @@ def test_every_channel_has_a_scale_of_its_own():
     }
 
 
+def test_kernels_of_separable_layers_attention_and_recurrence():
+    inputs = keras.Input((6, 8))
+    x = layers.SeparableConv1D(16, 3, depth_multiplier=2, name="two")(inputs)
+    x = layers.MultiHeadAttention(2, 12, name="heads")(x, x)
+    x = layers.GRU(10, name="gru")(x)
+    model = helpers.distinct_weights(keras.Model(inputs, x))
+    _, report = fc.quantize_weights(model)
+    groups = {row.name: row.codes.groups for row in report.weights if row.codes}
+    assert groups == {
+        "two/depthwise_kernel": (1, 8, 2),
+        "two/pointwise_kernel": (1, 1, 16),
+        "heads/query/kernel": (1, 2, 12),
+        "heads/key/kernel": (1, 2, 12),
+        "heads/value/kernel": (1, 2, 12),
+        "heads/attention_output/kernel": (1, 1, 16),
+        "gru/gru_cell/kernel": (1, 30),
+        "gru/gru_cell/recurrent_kernel": (1, 30),
+    }
+    biases = {n: r for n, r in report.skipped.items() if n.endswith("bias")}
+    assert len(biases) == 6
+    assert set(biases.values()) == {"one number per channel"}
+
+
 def test_blocks_run_along_the_inputs():
     config = {"nbits": 4, "granularity": "per_block", "block_size": 16}
     _, report = fc.quantize_weights(small_model(), config)
