@@ -166,11 +166,15 @@ class KernelCoder:
     def _even_form(self, kernel, target, nbits):
         values = kernel.values
         groups = [1] * values.ndim
-        if nbits == 8 or nbits == 4 and target >= BLOCKS:
+        with_scales = nbits == 8 or nbits == 4 and target >= BLOCKS
+        if with_scales:
             groups[kernel.channels] = values.shape[kernel.channels]
         ranges = "least_squares" if nbits < NARROW_BELOW else "minmax"
+        # A scale needs a zero point; a table of even levels does not, and of
+        # four levels or two none can be spared for zero.
+        zero = True if with_scales else None
         codes = linear_quantize(
-            values, nbits, tuple(groups), zero=True, ranges=ranges
+            values, nbits, tuple(groups), zero=zero, ranges=ranges
         )
         return self._form(kernel, codes, target)
 

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from commands import run
 from helpers import distinct_weights
 
-from fritz_compress.cli import main
 from fritz_compress.convert.samples import (
     calibration_pictures,
     sample_pictures,
@@ -15,13 +15,6 @@ from fritz_compress.quantization import Ranges
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="conversion is TensorFlow's"
 )
-
-
-def run(*arguments):
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 @pytest.fixture(name="network", scope="module")

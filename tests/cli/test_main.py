@@ -6,18 +6,11 @@ import re
 import keras
 import numpy as np
 import pytest
+from commands import run
 from helpers import distinct_weights
 from PIL import Image
 
-from fritz_compress.cli import main
 from fritz_compress.models import SmallStyleTransferNetwork
-
-
-def run(*arguments):
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 @pytest.fixture(name="network", scope="module")

@@ -2,18 +2,10 @@
 
 import keras
 import pytest
+from commands import run
 from helpers import distinct_weights
 from keras import layers
 from PIL import Image
-
-from fritz_compress.cli import main
-
-
-def run(*arguments):
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 @pytest.fixture(name="network", scope="module")

@@ -2,16 +2,8 @@
 
 import keras
 import pytest
+from commands import run
 from storage_models import same_weights, small_model
-
-from fritz_compress.cli import main
-
-
-def run(*arguments):
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 @pytest.fixture(name="network", scope="module")

@@ -6,16 +6,10 @@ import re
 import keras
 import numpy as np
 import pytest
+from commands import run
 from keras import layers
 
-from fritz_compress import cli, training
-
-
-def run(*arguments):
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return stop.value.code
+from fritz_compress import training
 
 
 def detector():

@@ -6,30 +6,16 @@ import re
 import keras
 import numpy as np
 import pytest
+from commands import run, write_network_and_data
 from sensitivity_models import data, pointwise_model
 
 from fritz_compress import analysis, quantize_weights
-from fritz_compress.cli import main
-
-
-def run(*arguments):
-    """Exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    return stop.value.code
 
 
 @pytest.fixture(name="files", scope="module")
 def network_and_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
-    model, (x, y) = pointwise_model(), data()
-    model.optimizer.build(model.trainable_variables)  # As training does.
-    model.save(folder / "net.keras")
-    bare = keras.Sequential(model.layers, name="bare")
-    bare.build(model.input_shape)
-    bare.save(folder / "bare.keras")
-    np.savez(folder / "data.npz", x=x, y=y)
-    np.savez(folder / "other.npz", x=x)
+    write_network_and_data(folder)
     configs = {
         "good": {"nbits": 3, "mode": "kmeans"},
         "mixed": {
