@@ -2,7 +2,7 @@
 
     python tests/benchmarks/calibration.py --work FOLDER [--seed N]
 
-Takes the float network that `quantization_aware.py float --work FOLDER` left,
+Takes the float network that `quantization_aware.py --work FOLDER float` left,
 writes it with 8-bit weights alone ("dynamic", no samples), and with ranges of
 activations measured on 10 and on 1,000 training images by each method, runs
 the 10,000 test images through every file, and writes `calibration.csv`. Which

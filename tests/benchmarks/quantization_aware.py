@@ -1,11 +1,11 @@
 """Does the file compute what training simulated? Fashion-MNIST.
 
-    python tests/benchmarks/quantization_aware.py float --work FOLDER
-    python tests/benchmarks/quantization_aware.py longer --work FOLDER
-    python tests/benchmarks/quantization_aware.py train 8 --work FOLDER
-    python tests/benchmarks/quantization_aware.py train 4 --work FOLDER
-    python tests/benchmarks/quantization_aware.py files --work FOLDER
-    python tests/benchmarks/quantization_aware.py speed --work FOLDER
+    python tests/benchmarks/quantization_aware.py --work FOLDER float
+    python tests/benchmarks/quantization_aware.py --work FOLDER longer
+    python tests/benchmarks/quantization_aware.py --work FOLDER train 8
+    python tests/benchmarks/quantization_aware.py --work FOLDER train 4
+    python tests/benchmarks/quantization_aware.py --work FOLDER files
+    python tests/benchmarks/quantization_aware.py --work FOLDER speed
 
 `float` trains a small network of the MobileNet kind, `longer` trains it on as
 long as `train` does, the fairer comparison. `train` trains it on with
