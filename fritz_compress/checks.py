@@ -167,6 +167,33 @@ def check_names(name: str, layers: Any) -> tuple[str, ...]:
     return layers
 
 
+def check_numbers(name: str, values: Any, expected: str) -> list:
+    """One number or several, as a list.
+
+    Args:
+        name: The argument's name, as the user wrote it.
+        values: What the user passed.
+        expected: What it should be, for the message: "fractions in (0, 1)".
+
+    Raises:
+        TypeError: for what is neither a number nor a list.
+        ValueError: for an empty list.
+    """
+    if is_number(values):
+        return [values]
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(
+            f"`{name}` must be a list of {expected}. Received: "
+            f"{described(values)}."
+        )
+    values = list(values)
+    if not values:
+        raise ValueError(
+            f"`{name}` must be at least one. Received: an empty list."
+        )
+    return values
+
+
 def is_whole(value: Any) -> bool:
     """Whether a value is an integer; booleans are none."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -34,8 +34,8 @@ NOUNS = {
         load_pretrained
     """,
     "quantization": """
-        AwareConfig ConfigByLayer Integers ProductSettings QuantizationReport
-        QuantizedWeight Ranges WeightConfig apply_ranges calibrate
+        AwareConfig ConfigByLayer Integers QuantizationReport QuantizedWeight
+        Ranges WeightConfig apply_ranges calibrate
         error_corrected_codes freeze integers quantization_aware
         quantize_weights second_moments squared_gradients
     """,

@@ -9,7 +9,7 @@ import numpy as np
 
 from fritz_compress.analysis.bits_search import Bits
 from fritz_compress.analysis.probe import Change
-from fritz_compress.checks import check_built, described, is_number
+from fritz_compress.checks import check_built, check_numbers
 from fritz_compress.ops.codes import Codes
 from fritz_compress.ops.packing import check_nbits
 from fritz_compress.ops.quantization import sqnr
@@ -82,16 +82,7 @@ class CodedModel:
 
 def checked_nbits(nbits: Any) -> tuple[int, ...]:
     """One number of bits or several, rising, each once."""
-    if isinstance(nbits, str) or not (
-        isinstance(nbits, Iterable) or is_number(nbits)
-    ):
-        raise TypeError(
-            "`nbits` must be a list of numbers of bits, such as (2, 4, 8). "
-            f"Received: {described(nbits)}."
-        )
-    nbits = [nbits] if is_number(nbits) else list(nbits)
-    if not nbits:
-        raise ValueError("`nbits` must be at least one. Received: none.")
+    nbits = check_numbers("nbits", nbits, "numbers of bits, such as (2, 4, 8)")
     for number in nbits:
         check_nbits(number)
     return tuple(sorted({int(number) for number in nbits}))

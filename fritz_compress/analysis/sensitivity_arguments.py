@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -10,8 +10,8 @@ import keras
 from fritz_compress.checks import (
     check_fraction,
     check_no_nan,
+    check_numbers,
     described,
-    is_number,
     is_whole,
 )
 
@@ -21,18 +21,7 @@ _SMALLER_IS_BETTER = r"loss|error|mse|mae|mape|rmse|entropy|divergence|hinge"
 
 def checked_fractions(fractions: Any) -> tuple[float, ...]:
     """One fraction or several, rising, each once."""
-    if isinstance(fractions, str) or not (
-        isinstance(fractions, Iterable) or is_number(fractions)
-    ):
-        raise TypeError(
-            "`fractions` must be a list of fractions in (0, 1). Received: "
-            f"{described(fractions)}."
-        )
-    fractions = [fractions] if is_number(fractions) else list(fractions)
-    if not fractions:
-        raise ValueError(
-            "`fractions` must be at least one. Received: an empty list."
-        )
+    fractions = check_numbers("fractions", fractions, "fractions in (0, 1)")
     for fraction in fractions:
         check_fraction("fractions", fraction, "(0, 1)")
     return tuple(sorted({float(fraction) for fraction in fractions}))

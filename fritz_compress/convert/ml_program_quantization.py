@@ -16,8 +16,8 @@ from fritz_compress.convert.mil_storage import (
     Stored,
     smallest,
 )
-from fritz_compress.ops.codebooks import kmeans_codebook
-from fritz_compress.ops.codes import CodebookCodes, Codes
+from fritz_compress.ops.codebooks import codebook_quantize
+from fritz_compress.ops.codes import Codes
 from fritz_compress.ops.quantization import linear_quantize
 from fritz_compress.ops.recognition import recognize
 
@@ -146,7 +146,8 @@ class KernelCoder:
         """The form of a kernel in new codes, if that saves anything."""
         even = self._even_form(kernel, target, self.nbits)
         if self.mode == "kmeans":
-            form = self._form(kernel, self._clustered(kernel), target)
+            codes = codebook_quantize(kernel.values, self.nbits)
+            form = self._form(kernel, codes, target)
             if form and form.nbytes <= WORTH_A_CODEBOOK * _size(even):
                 return form
             self.notes[kernel.layer] = NO_CODEBOOK
@@ -156,12 +157,6 @@ class KernelCoder:
         if even is None:
             self.notes[kernel.layer] = "too few numbers for codes"
         return even
-
-    def _clustered(self, kernel):
-        values, nbits = kernel.values, self.nbits
-        codebook, codes = kmeans_codebook(values, 2**nbits)
-        groups = [1] * values.ndim
-        return CodebookCodes(codes, codebook.reshape(*groups, -1), nbits)
 
     def _even_form(self, kernel, target, nbits):
         values = kernel.values

@@ -12,7 +12,7 @@ import numpy as np
 
 from fritz_compress.convert.neural_network import Network
 from fritz_compress.convert.report import LayerReport
-from fritz_compress.ops.codebooks import kmeans_codebook
+from fritz_compress.ops.codebooks import codebook_quantize
 from fritz_compress.ops.codes import CodebookCodes, LinearCodes
 from fritz_compress.ops.packing import pack_bits
 from fritz_compress.ops.quantization import linear_quantize
@@ -119,7 +119,7 @@ def _coded(values, axis, nbits, mode, unquantized):
     if held is not None and held.ByteSize() < largest:
         return held, ""
     if mode == "kmeans":
-        coded = _with_codebook(*kmeans_codebook(values, 2**nbits), nbits)
+        coded = _with_codebook(codebook_quantize(values, nbits))
         if coded.ByteSize() < largest:
             return coded, ""
     coded = _linear(values, nbits, axis)
@@ -194,7 +194,7 @@ def _held(values, axis, nbits):
         return None
     if isinstance(codes, LinearCodes):
         return _with_levels(codes)
-    return _with_codebook(codes.codebooks.reshape(-1), codes.codes, codes.nbits)
+    return _with_codebook(codes)
 
 
 def _per_channel(values, axis):
@@ -217,10 +217,11 @@ def _with_levels(codes):
     return message
 
 
-def _with_codebook(codebook, codes, nbits):
-    message = _packed(codes, nbits)
+def _with_codebook(codes):
+    message = _packed(codes.codes, codes.nbits)
+    codebook = codes.codebooks.reshape(-1)
+    padding = 2**codes.nbits - len(codebook)
     table = message.quantization.lookupTableQuantization
-    padding = 2**nbits - len(codebook)
     table.floatValue.extend(np.pad(codebook, (0, padding), "edge").tolist())
     return message
 

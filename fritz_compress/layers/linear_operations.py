@@ -49,42 +49,31 @@ def gain_and_offset(
     return gain, offset + normalization.beta if normalization.center else offset
 
 
+def _settings(layer):
+    """What the operations of Keras take as layers do."""
+    names = ("strides", "padding", "data_format", "dilation_rate")
+    return {name: getattr(layer, name) for name in names}
+
+
 def _convolution(layer, inputs, kernel):
-    padding = layer.padding
-    if padding == "causal":
+    settings = _settings(layer)
+    if layer.padding == "causal":
         (size,), (dilation,) = layer.kernel_size, layer.dilation_rate
         inputs = ops.pad(inputs, [(0, 0), (dilation * (size - 1), 0), (0, 0)])
-        padding = "valid"
-    return ops.conv(
-        inputs,
-        kernel,
-        strides=layer.strides,
-        padding=padding,
-        data_format=layer.data_format,
-        dilation_rate=layer.dilation_rate,
-    )
+        settings["padding"] = "valid"
+    return ops.conv(inputs, kernel, **settings)
 
 
 def _depthwise(layer, inputs, kernel):
-    return ops.depthwise_conv(
-        inputs,
-        kernel,
-        strides=layer.strides,
-        padding=layer.padding,
-        data_format=layer.data_format,
-        dilation_rate=layer.dilation_rate,
-    )
+    return ops.depthwise_conv(inputs, kernel, **_settings(layer))
 
 
 def _transposed(layer, inputs, kernel):
     return ops.conv_transpose(
         inputs,
         kernel,
-        strides=layer.strides,
-        padding=layer.padding,
         output_padding=layer.output_padding,
-        data_format=layer.data_format,
-        dilation_rate=layer.dilation_rate,
+        **_settings(layer),
     )
 
 

@@ -8,10 +8,7 @@ from fritz_compress.quantization.calibration import (
     calibrate,
 )
 from fritz_compress.quantization.config import ConfigByLayer, WeightConfig
-from fritz_compress.quantization.correction import (
-    ProductSettings,
-    error_corrected_codes,
-)
+from fritz_compress.quantization.correction import error_corrected_codes
 from fritz_compress.quantization.importance import (
     second_moments,
     squared_gradients,
@@ -27,7 +24,6 @@ __all__ = [
     "AwareConfig",
     "ConfigByLayer",
     "Integers",
-    "ProductSettings",
     "QuantizationReport",
     "QuantizedWeight",
     "Ranges",

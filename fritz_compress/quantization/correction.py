@@ -16,39 +16,16 @@ from fritz_compress.checks import (
 from fritz_compress.graph import trace
 from fritz_compress.ops.codes import ProductCodes
 from fritz_compress.ops.error_correction import error_corrected_quantize
-from fritz_compress.ops.packing import check_nbits
+from fritz_compress.quantization.config import WeightConfig
+from fritz_compress.quantization.granularity import vectors_of
 from fritz_compress.surgery.names import find_layer
 
 CORRECTED = (keras.layers.Conv2D, keras.layers.Dense)
 
 
-@dataclasses.dataclass(frozen=True)
-class ProductSettings:
-    """How the kernel of a layer is product quantized.
-
-    Attributes:
-        nbits: Bits of one code, 1 to 16. Defaults to 8.
-        dimension: Input channels in a sub-vector, a divisor of their number.
-            Defaults to 4.
-        shared: Whether all sub-spaces share one codebook; by default each has
-            its own, as in Q-CNN.
-
-    Raises:
-        TypeError, ValueError: for a value that is not as described.
-    """
-
-    nbits: int = 8
-    dimension: int = 4
-    shared: bool = False
-
-    def __post_init__(self):
-        check_nbits(self.nbits)
-        check_count("dimension", self.dimension)
-
-
 def error_corrected_codes(
     model: keras.Model,
-    settings: Mapping[str, ProductSettings],
+    configs: Mapping[str, WeightConfig],
     data: Any,
     samples: int = 2000,
     sweeps: int = 10,
@@ -63,8 +40,10 @@ def error_corrected_codes(
 
     Args:
         model: A Functional or a built Sequential model.
-        settings: For each layer to quantize, by name: a `Conv2D` with one
-            group, or a `Dense`.
+        configs: For each layer to quantize, by name: a `Conv2D` with one
+            group, or a `Dense`, and a configuration of mode "product" with
+            sub-vectors along the inputs. "per_block" has a codebook per
+            sub-space, as Q-CNN; "per_tensor" one for all.
         data: Inputs as the model takes them, some tens of pictures; a list
             for several inputs.
         samples: Output positions drawn from the data for each layer, at most.
@@ -77,9 +56,9 @@ def error_corrected_codes(
     kernel's shape. A layer called several times is fitted to its first call.
 
     Raises:
-        TypeError: for what is no model or no settings.
+        TypeError: for what is no model or no configuration.
         ValueError: for a layer that is not there, never called, or of another
-            kind, and a dimension that does not divide its input channels.
+            kind, and for a configuration of another mode.
 
     Reference: Wu et al., "Quantized convolutional neural networks for mobile
     devices", https://arxiv.org/abs/1512.06473, section 3.3.
@@ -90,7 +69,7 @@ def error_corrected_codes(
     check_count("sweeps", sweeps, least=0)
     layers = {
         find_layer(model, name): (name, chosen)
-        for name, chosen in settings.items()
+        for name, chosen in configs.items()
     }
     for layer, (name, chosen) in layers.items():
         _check_layer(layer, name, chosen)
@@ -105,7 +84,7 @@ def error_corrected_codes(
             f"Layer '{missing[0]}' is never called when model '{model.name}' "
             "runs, so it has no samples. Leave it out."
         )
-    return {name: walk.codes[name] for name in settings}
+    return {name: walk.codes[name] for name in configs}
 
 
 class _Walk:
@@ -145,14 +124,14 @@ class _Walk:
             sample_patches(layer, half, self.samples, self.seed)
             for half in np.split(both, 2)
         )
-        places = channels // chosen.dimension
+        _, length, groups, _ = vectors_of(layer, "kernel", kernel.shape, chosen)
         codes = error_corrected_quantize(
             flat,
             chosen.nbits,
-            chosen.dimension,
+            length,
             patches=quantized,
             targets=np.tensordot(original, flat, 2),
-            groups=(1, 1 if chosen.shared else places, 1),
+            groups=(1, *groups[-2:]),
             sweeps=self.sweeps,
             seed=self.seed,
         )
@@ -255,20 +234,20 @@ def _arrays(model, data):
 
 
 def _check_layer(layer, name, chosen):
-    if not isinstance(chosen, ProductSettings):
+    if not isinstance(chosen, WeightConfig):
         raise TypeError(
-            f"The settings of layer '{name}' must be a `ProductSettings`. "
+            f"The configuration of layer '{name}' must be a `WeightConfig`. "
             f"Received: {described(chosen)}."
+        )
+    if (chosen.mode, chosen.vectors) != ("product", "inputs"):
+        raise ValueError(
+            f"The configuration of layer '{name}' must be of mode='product' "
+            f"with vectors='inputs'. Received: mode='{chosen.mode}', "
+            f"vectors='{chosen.vectors}'."
         )
     if type(layer) not in CORRECTED or getattr(layer, "groups", 1) != 1:
         raise ValueError(
             f"Layer '{name}' must be a Conv2D with one group or a Dense, for "
             "which the error of the output can be corrected. Received: "
             f"{described(layer)}. Use `ops.product_quantization` for others."
-        )
-    channels = layer.kernel.shape[-2]
-    if channels % chosen.dimension:
-        raise ValueError(
-            f"`dimension` of layer '{name}' must divide its {channels} input "
-            f"channels. Received: dimension={chosen.dimension}."
         )

@@ -19,7 +19,6 @@ from fritz_compress.quantization.config import (
 )
 from fritz_compress.quantization.correction import (
     CORRECTED,
-    ProductSettings,
     error_corrected_codes,
 )
 from fritz_compress.quantization.granularity import groups_of, vectors_of
@@ -162,7 +161,7 @@ def _corrected(model, slots, data, seed):
     if data is None:
         return {}
     fitted = {
-        slot.path.removesuffix("/kernel"): _product_settings(slot)
+        slot.path.removesuffix("/kernel"): slot.config
         for slot in slots
         if slot.config is not None
         and slot.config.mode == "product"
@@ -179,13 +178,6 @@ def _corrected(model, slots, data, seed):
         )
     codes = error_corrected_codes(model, fitted, data, seed=seed)
     return {f"{name}/kernel": found for name, found in codes.items()}
-
-
-def _product_settings(slot):
-    shape = tuple(slot.weight.shape)
-    _, length, _, _ = vectors_of(slot.layer, slot.attribute, shape, slot.config)
-    shared = slot.config.granularity == "per_tensor"
-    return ProductSettings(slot.config.nbits, length, shared)
 
 
 def _quantized(slot, made, importance, seed):

@@ -10,8 +10,8 @@ from keras import layers
 from sklearn import datasets
 
 from fritz_compress.ops.product_quantization import product_quantize
+from fritz_compress.quantization import WeightConfig
 from fritz_compress.quantization.correction import (
-    ProductSettings,
     error_corrected_codes,
     sample_patches,
 )
@@ -43,6 +43,10 @@ def with_kernels(model, kernels):
     for name, kernel in kernels.items():
         copy.get_layer(name).kernel.assign(kernel)
     return copy
+
+
+def product(nbits, dimension, granularity="per_block"):
+    return WeightConfig(nbits, "product", granularity, dimension=dimension)
 
 
 def plain_kernels(model, settings):
@@ -98,7 +102,7 @@ def test_patches_of_a_dense_layer_are_its_inputs():
 
 def test_output_error_falls():
     model = distinct_weights(network())
-    settings = {name: ProductSettings(3, 4) for name in NAMES}
+    settings = {name: product(3, 4) for name in NAMES}
     codes = error_corrected_codes(model, settings, pictures(400), sweeps=4)
     kernels = {name: code.decode() for name, code in codes.items()}
     unseen = np.random.default_rng(2).normal(size=(40, 8, 8, 1))
@@ -117,9 +121,9 @@ def test_output_error_falls():
 def test_codes_are_in_the_form_of_product_quantization():
     model = distinct_weights(network())
     settings = {
-        "first": ProductSettings(4, 2),
-        "second": ProductSettings(3, 4, shared=True),
-        "classifier": ProductSettings(2, 8),
+        "first": product(4, 2),
+        "second": product(3, 4, "per_tensor"),
+        "classifier": product(2, 8),
     }
     codes = error_corrected_codes(model, settings, pictures(), sweeps=1)
     forms = {
@@ -137,7 +141,7 @@ def test_codes_are_in_the_form_of_product_quantization():
 
 def test_without_sweeps_it_is_plain_product_quantization():
     model = distinct_weights(network())
-    settings = {name: ProductSettings(3, 4) for name in NAMES}
+    settings = {name: product(3, 4) for name in NAMES}
     codes = error_corrected_codes(model, settings, pictures(), sweeps=0)
     for name, kernel in plain_kernels(model, settings).items():
         np.testing.assert_array_equal(codes[name].decode(), kernel)
@@ -146,11 +150,11 @@ def test_without_sweeps_it_is_plain_product_quantization():
 def test_a_layer_sees_the_errors_of_those_before_it():
     """One that is exact by itself must move once an earlier one is not."""
     model = distinct_weights(network())
-    exact = ProductSettings(8, 4)
+    exact = product(8, 4)
     kernel = keras.ops.convert_to_numpy(model.get_layer("second").kernel)
     alone = error_corrected_codes(model, {"second": exact}, pictures())
     np.testing.assert_allclose(alone["second"].decode(), kernel, atol=1e-4)
-    coarse = {"first": ProductSettings(1, 8), "second": exact}
+    coarse = {"first": product(1, 8), "second": exact}
     after = error_corrected_codes(model, coarse, pictures())
     assert np.abs(after["second"].decode() - kernel).max() > 0.01
 
@@ -158,7 +162,7 @@ def test_a_layer_sees_the_errors_of_those_before_it():
 def test_model_is_not_changed_and_a_seed_repeats():
     model = distinct_weights(network())
     before = [weight.copy() for weight in model.get_weights()]
-    settings = {"first": ProductSettings(2, 4)}
+    settings = {"first": product(2, 4)}
     first, again = (
         error_corrected_codes(model, settings, pictures(), seed=3)
         for _ in range(2)
@@ -177,7 +181,7 @@ def test_accuracy_of_a_trained_network():
     model = network()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(images[train], labels[train], 32, epochs=15, verbose=0)
-    settings = {name: ProductSettings(3, 4) for name in NAMES}
+    settings = {name: product(3, 4) for name in NAMES}
     codes = error_corrected_codes(model, settings, images[train][:300])
     accuracies = [
         (
@@ -197,7 +201,7 @@ def test_accuracy_of_a_trained_network():
 
 def test_layers_that_cannot_be_corrected_are_refused():
     model = network()
-    settings = ProductSettings()
+    settings = product(8, 4)
     for names, message in (
         (["nothing"], "no layer of this name.*'nothing'"),
         (["batch_normalization"], "'batch_normalization.*' must be a Conv2D"),
@@ -215,20 +219,26 @@ def test_layers_that_cannot_be_corrected_are_refused():
 
 def test_wrong_settings_are_refused():
     model = network()
-    with pytest.raises(TypeError, match="layer 'first' must be a `ProductS"):
+    with pytest.raises(TypeError, match="layer 'first' must be a `WeightConf"):
         error_corrected_codes(model, {"first": 4}, pictures())
-    with pytest.raises(ValueError, match="'first' must divide its 8 input"):
-        error_corrected_codes(
-            model, {"first": ProductSettings(4, 3)}, pictures()
-        )
-    with pytest.raises(ValueError, match="`nbits`"):
-        ProductSettings(nbits=0)
-    with pytest.raises(TypeError, match="`dimension`"):
-        ProductSettings(dimension=2.5)
+    for wrong in (
+        WeightConfig(),
+        WeightConfig(4, "product", vectors="outputs"),
+    ):
+        with pytest.raises(
+            ValueError, match="'first' must be of mode='product"
+        ):
+            error_corrected_codes(model, {"first": wrong}, pictures())
+
+
+def test_a_length_that_does_not_divide_is_shortened():
+    model = distinct_weights(network())
+    codes = error_corrected_codes(model, {"first": product(4, 3)}, pictures())
+    assert codes["first"].length == 2
 
 
 def test_wrong_data_are_refused():
-    settings = {"first": ProductSettings()}
+    settings = {"first": product(8, 4)}
     for data in (pictures(0), [pictures(), pictures()]):
         with pytest.raises(ValueError, match="`data` must have one array"):
             error_corrected_codes(network(), settings, data)
