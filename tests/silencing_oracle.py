@@ -26,6 +26,9 @@ from fritz_compress.surgery.names import name_layers
 # Pairs of opposite noise: what dies in an activation lives in its twin. The
 # second pair is large, to be seen behind means and saturated gates.
 STRENGTHS = (1.0, -1.0, 8.0, -8.0)
+# Noise this much smaller than before is an error of rounding.
+CANCELLED = 1e-5
+_SUMS = ("Add", "Subtract", "Average", "Mean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,11 +202,40 @@ def _streams(*structures) -> list[Streams]:
 
 
 def _check_noise_is_left(node, args, results):
-    """A softmax over equal numbers is a constant, which shows no noise."""
-    if type(node.operation).__name__ != "Softmax":
+    """Sums and means may cancel noise: x + (1 - x), the mean of a softmax.
+
+    All that is left then are errors of rounding, or nothing, and who reads
+    them is not seen.
+    """
+    kind = type(node.operation).__name__
+    inputs = [v for v in _streams(args) if v.noisy]
+    if kind == "Softmax":
+        if inputs and not results[0].differing().any():
+            raise NoiseVanishes(
+                f"'{node.operation.name}' makes noise constant."
+            )
+    if not kind.removeprefix("Global").startswith(_SUMS):
         return
-    if args[0].differing().any() and not results[0].differing().any():
-        raise NoiseVanishes(f"'{node.operation.name}' makes noise constant.")
+    left = _strength(results[0])
+    for strength in map(_strength, inputs):
+        if len(strength) != len(left):
+            continue
+        if (left < CANCELLED * strength).any():
+            raise NoiseVanishes(f"'{node.operation.name}' cancels noise.")
+
+
+def _strength(value: Streams) -> np.ndarray:
+    """The largest noise of any copy, for each index of the last axis."""
+    clean = keras.ops.convert_to_numpy(value.clean).astype("float64")
+    return np.max(
+        [
+            np.abs(keras.ops.convert_to_numpy(noisy) - clean)
+            .reshape(-1, clean.shape[-1])
+            .max(axis=0)
+            for noisy in value.noisy or [value.clean]
+        ],
+        axis=0,
+    )
 
 
 def _pads(operation):
