@@ -77,7 +77,12 @@ def forms_of(traced: graph.Graph) -> dict[graph.Node, export.Form]:
     }
 
 
-def activation_range(layer: ActivationRange, x: tf.Tensor, training=False):
+def activation_range(
+    layer: ActivationRange,
+    x: tf.Tensor,
+    requantization: tf.Tensor | None = None,
+    training=False,
+):
     """One fake quantization with constants for its ends."""
     with tf.init_scope():  # Numbers, where the rest are symbols.
         ends = np.append(layer.range.numpy(), activation_scale(layer))
@@ -88,6 +93,7 @@ def concatenation_range(
     layer: ConcatenationRange,
     inputs: list[tf.Tensor],
     input_ranges=(),
+    requantizations=(),
     training=False,
 ):
     """A concatenation; the converter rescales what has another range."""
@@ -124,7 +130,8 @@ def quantized_layer(
         return _RELUS[layer.activation](outputs)
 
     operation = _OPERATIONS[type(layer.layer)]
-    return operation(layer.layer, x, kernel.shape, integers, finish)
+    outputs = operation(layer.layer, x, kernel.shape, integers, finish)
+    return outputs, tf.zeros((2, kernel.shape[-1]))  # Not read.
 
 
 def set_channel_scales(model: Any, traced: graph.Graph) -> None:
@@ -202,6 +209,20 @@ def _depthwise(layer, x, shape, integers, finish):
     )
 
 
+def _depthwise_1d(layer, x, shape, integers, finish):
+    """On a picture of one row."""
+    kernel = tf.reshape(integers((1, *shape)), (1, *layer.kernel.shape))
+    outputs = tf.nn.depthwise_conv2d(
+        x[:, tf.newaxis],
+        kernel,
+        # The operation has one stride for both axes.
+        (1, *2 * layer.strides, 1),
+        layer.padding.upper(),
+        dilations=(1, *layer.dilation_rate),
+    )
+    return tf.squeeze(finish(outputs), [1])
+
+
 def _transposed(layer, x, shape, integers, finish):
     kernel = tf.transpose(integers(shape), [0, 1, 3, 2])
     shape = layer.compute_output_shape(x.shape)
@@ -223,6 +244,7 @@ _OPERATIONS = {
     keras.layers.Conv2D: _convolution,
     keras.layers.Conv2DTranspose: _transposed,
     keras.layers.Dense: _dense,
+    keras.layers.DepthwiseConv1D: _depthwise_1d,
     keras.layers.DepthwiseConv2D: _depthwise,
 }
 _SCALED_LATER = (keras.layers.Conv2DTranspose, keras.layers.Dense)

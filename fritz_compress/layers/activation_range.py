@@ -5,6 +5,7 @@ from keras import ops
 
 from fritz_compress import quantizers
 from fritz_compress.checks import check_fraction
+from fritz_compress.layers.requantization import round_twice
 
 
 @keras.saving.register_keras_serializable("fritz_compress")
@@ -30,7 +31,13 @@ class ActivationRange(keras.layers.Layer):
     Attributes:
         range: The weight `(low, high)`, shape `(2,)`, never trained.
 
-    Input shape: any.
+    Call arguments:
+        inputs: An array of any shape.
+        requantization: The second output of the `QuantizedLayer` that made
+            them, where TFLite rounds its sums twice: that is simulated, except
+            in training with a range that still moves.
+        training: As in Keras.
+
     Output shape: the input shape, and `(3,)`: both ends of the range and the
     width of a step, for layers that compute with them.
 
@@ -65,7 +72,7 @@ class ActivationRange(keras.layers.Layer):
         self.high = high
         self.frozen = frozen
 
-    def build(self, input_shape):
+    def build(self, inputs_shape, requantization_shape=None):
         ends = [
             0.0 if self.low is None else self.low,
             1.0 if self.high is None else self.high,
@@ -73,11 +80,14 @@ class ActivationRange(keras.layers.Layer):
         self.range = self._number("range", (2,), ends)
         self.batches = self._number("batches", (), 0.0)
 
-    def call(self, inputs, training=False):
-        return self._outputs(inputs, self._ends(inputs, training))
+    def call(self, inputs, requantization=None, training=False):
+        ends = self._ends(inputs, training)
+        if requantization is not None and (self.frozen or not training):
+            inputs = round_twice(inputs, requantization, self._step(ends))
+        return self._outputs(inputs, ends)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape, (3,)
+    def compute_output_shape(self, inputs_shape, requantization_shape=None):
+        return inputs_shape, (3,)
 
     def get_config(self):
         return {
@@ -116,8 +126,12 @@ class ActivationRange(keras.layers.Layer):
 
     def _outputs(self, inputs, ends):
         low, high = ends[0], ends[1]
-        step, _ = self.quantizer.scale_and_zero(low, high)
-        return self.quantizer(inputs, low, high), ops.stack([low, high, step])
+        outputs = self.quantizer(inputs, low, high)
+        return outputs, ops.stack([low, high, self._step(ends)])
+
+    def _step(self, ends):
+        step, _ = self.quantizer.scale_and_zero(ends[0], ends[1])
+        return step
 
     def _with_known(self, low, high):
         low = low if self.low is None else ops.full((), self.low)

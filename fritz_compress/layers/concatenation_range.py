@@ -5,6 +5,7 @@ from keras import ops
 
 from fritz_compress.checks import check_count
 from fritz_compress.layers.activation_range import ActivationRange
+from fritz_compress.layers.requantization import round_twice
 
 # Phones rescale 8-bit integers by a factor of 8 bits behind the point.
 _FRACTION = 256
@@ -24,11 +25,14 @@ class ConcatenationRange(ActivationRange):
     Args:
         axis: Axis to concatenate along. Defaults to the last.
         ranged: Indices of the inputs that have a range of their own.
+        summed: Indices of those that are sums which TFLite rounds twice.
         **kwargs: Those of `ActivationRange`.
 
     Call arguments:
         inputs: A list of tensors.
         input_ranges: For each index in `ranged`, what `ActivationRange`
+            returned beside that tensor.
+        requantizations: For each index in `summed`, what `QuantizedLayer`
             returned beside that tensor.
         training: As in Keras.
 
@@ -36,23 +40,39 @@ class ConcatenationRange(ActivationRange):
     `ActivationRange`.
     """
 
-    def __init__(self, axis: int = -1, ranged: Any = (), **kwargs):
+    def __init__(
+        self, axis: int = -1, ranged: Any = (), summed: Any = (), **kwargs
+    ):
         super().__init__(**kwargs)
         self.axis = axis
         self.ranged = [check_count("ranged", index, 0) for index in ranged]
+        self.summed = [check_count("summed", index, 0) for index in summed]
 
-    def build(self, inputs_shape, input_ranges_shape=None):
+    def build(
+        self,
+        inputs_shape,
+        input_ranges_shape=None,
+        requantizations_shape=None,
+    ):
         super().build(inputs_shape)
 
-    def call(self, inputs, input_ranges=(), training=False):
+    def call(self, inputs, input_ranges=(), requantizations=(), training=False):
         ends = self._ends(ops.concatenate(inputs, self.axis), training)
-        step, _ = self.quantizer.scale_and_zero(ends[0], ends[1])
+        step = self._step(ends)
         inputs = list(inputs)
         for index, own in zip(self.ranged, input_ranges):
             inputs[index] = inputs[index] * self._error(own[2] / step)
+        if self.frozen or not training:
+            for index, how in zip(self.summed, requantizations):
+                inputs[index] = round_twice(inputs[index], how, step)
         return self._outputs(ops.concatenate(inputs, self.axis), ends)
 
-    def compute_output_shape(self, inputs_shape, input_ranges_shape=None):
+    def compute_output_shape(
+        self,
+        inputs_shape,
+        input_ranges_shape=None,
+        requantizations_shape=None,
+    ):
         shape = list(inputs_shape[0])
         sizes = [shape[self.axis] for shape in inputs_shape]
         shape[self.axis] = None if None in sizes else sum(sizes)
@@ -63,6 +83,7 @@ class ConcatenationRange(ActivationRange):
             **super().get_config(),
             "axis": self.axis,
             "ranged": self.ranged,
+            "summed": self.summed,
         }
 
     def _error(self, factor):

@@ -8,6 +8,7 @@ from fritz_compress.layers.linear_operations import (
     gain_and_offset,
     operation_of,
 )
+from fritz_compress.layers.requantization import requantization
 
 # Largest integer of a bias: TFLite adds it to sums of 32 bits.
 _LARGEST_BIAS = 2**30
@@ -56,7 +57,8 @@ class QuantizedLayer(keras.layers.Layer):
         input_range: The second output of the `ActivationRange` in front.
         training: As in Keras.
 
-    Output shape: that of the layer.
+    Output shape: that of the layer, and `(2, channels)`: how TFLite's own code
+    rounds the sums of products, as of `requantization`.
 
     Raises:
         TypeError, ValueError: on construction for an argument that is not as
@@ -108,17 +110,22 @@ class QuantizedLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, input_range, training=False):
+        activation = _ACTIVATIONS[self.activation]
         if training and self._normalizes_batches():
             outputs = self._normalized(inputs)
-        else:
-            kernel, limit, bias = self.folded(input_range[2])
-            outputs = self._rounded(inputs, kernel, limit)
-            if bias is not None:
-                outputs = outputs + bias
-        return _ACTIVATIONS[self.activation](outputs)
+            # Widths of steps are known once nothing depends on the batch.
+            how = requantization(self.layer, ops.zeros(outputs.shape[-1:]))
+            return activation(outputs), how
+        kernel, limit, bias = self.folded(input_range[2])
+        outputs = self._rounded(inputs, kernel, limit)
+        if bias is not None:
+            outputs = outputs + bias
+        scale = self._accumulator_scale(input_range[2], limit)
+        return activation(outputs), requantization(self.layer, scale)
 
     def compute_output_shape(self, inputs_shape, input_range_shape=None):
-        return self.layer.compute_output_shape(inputs_shape)
+        shape = self.layer.compute_output_shape(inputs_shape)
+        return shape, (2, shape[-1])
 
     def get_config(self):
         return {
@@ -149,11 +156,10 @@ class QuantizedLayer(keras.layers.Layer):
         kernel, limit, bias = self._folded()
         if bias is None:
             return kernel, limit, None
-        top = 2 ** (self.quantizer.nbits - 1) - 1
         # A nearly dead channel: its step must not be too small for its bias.
-        least = ops.abs(bias) / input_step * (top / _LARGEST_BIAS)
+        least = ops.abs(bias) / input_step * (self._top() / _LARGEST_BIAS)
         limit = ops.stop_gradient(ops.maximum(limit, least))
-        step = ops.stop_gradient(input_step) * limit / top
+        step = self._accumulator_scale(input_step, limit)
         rounded = ops.round(bias / step) * step
         return kernel, limit, bias + ops.stop_gradient(rounded - bias)
 
@@ -211,6 +217,13 @@ class QuantizedLayer(keras.layers.Layer):
         if self.keep_zeros and bias is not None:
             bias = bias * self.kept_channels
         return kernel, ops.where(limit > 0, limit, 1.0), bias
+
+    def _accumulator_scale(self, input_step, limit):
+        return ops.stop_gradient(input_step * limit) / self._top()
+
+    def _top(self):
+        """The largest integer of a kernel."""
+        return 2 ** (self.quantizer.nbits - 1) - 1
 
     def _normalized(self, inputs):
         """With the statistics of the batch."""

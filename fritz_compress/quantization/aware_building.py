@@ -25,10 +25,13 @@ class Value:
     Attributes:
         tensor: The symbolic tensor.
         range: What `ActivationRange` returned beside it; `None` for floats.
+        requantization: What `QuantizedLayer` returned beside sums that TFLite
+            rounds twice; `None` for all else.
     """
 
     tensor: Any
     range: Any = None
+    requantization: Any = None
 
 
 class Builder:
@@ -94,6 +97,7 @@ class Builder:
         name: str,
         low: float | None = None,
         high: float | None = None,
+        requantization: Any = None,
     ) -> Value:
         """A tensor rounded to integers of a range of its own.
 
@@ -101,29 +105,37 @@ class Builder:
             tensor: A symbolic tensor.
             name: Name of the layer that makes it.
             low, high: Ends of the range that are known.
+            requantization: That of a `Value`.
         """
         if self.config.everywhere.activation_bits == 16:
             low, high = _symmetric(low, high)
         settings = self._range_settings(name)
-        return Value(*ActivationRange(low=low, high=high, **settings)(tensor))
+        layer = ActivationRange(low=low, high=high, **settings)
+        return Value(*layer(tensor, requantization))
 
-    def concatenated(
-        self, tensors: list[Any], name: str, axis: int, ranges: dict[int, Any]
-    ) -> Value:
-        """Several tensors as one, of one range.
+    def concatenated(self, values: list[Value], name: str, axis: int) -> Value:
+        """Several values as one, of one range.
 
         Args:
-            tensors: Symbolic tensors.
+            values: What to concatenate, with ranges or without.
             name: Name of the layer that concatenates.
             axis: The axis.
-            ranges: Those that tensors have already, by index.
         """
+        tensors = [value.tensor for value in values]
+        ranges = _present(value.range for value in values)
+        ways = _present(value.requantization for value in values)
         layer = ConcatenationRange(
-            axis=axis, ranged=list(ranges), **self._range_settings(name)
+            axis=axis,
+            ranged=list(ranges),
+            summed=list(ways),
+            **self._range_settings(name),
         )
-        if not ranges:
-            return Value(*layer(tensors))
-        return Value(*layer(tensors, input_ranges=list(ranges.values())))
+        others = {
+            "input_ranges": list(ranges.values()),
+            "requantizations": list(ways.values()),
+        }
+        others = {title: given for title, given in others.items() if given}
+        return Value(*layer(tensors, **others))
 
     def _range_settings(self, name):
         return {
@@ -164,15 +176,16 @@ class Builder:
         chain: Chain,
         tensor: Any,
         low: float | None = None,
-        high: float | None = None,
+        requantization: Any = None,
     ) -> Value:
         """What a chain makes, rounded, unless a concatenation does that.
 
         Tensors that are concatenated share one range, that of the result.
         """
         if self.shares_range(chain.last):
-            return Value(tensor)
-        return self.measured(tensor, chain.first.operation.name, low, high)
+            return Value(tensor, None, requantization)
+        name = chain.first.operation.name
+        return self.measured(tensor, name, low, None, requantization)
 
     def shares_range(self, node: graph.Node) -> bool:
         """Whether a concatenation alone reads what a node makes."""
@@ -221,6 +234,11 @@ def copy_weights(old: keras.Layer, new: keras.Layer) -> None:
         if isinstance(layer, keras.layers.Normalization):
             # It computes with copies of its weights.
             layer.finalize_state()
+
+
+def _present(values):
+    """Those that are not `None`, by their index."""
+    return {i: value for i, value in enumerate(values) if value is not None}
 
 
 def _symmetric(low, high):

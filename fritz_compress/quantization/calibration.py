@@ -245,7 +245,7 @@ def _run(traced, arrays, seen):
             found.add(keras.ops.convert_to_numpy(values))
             return values, None
         if type(layer) is QuantizedLayer:
-            return layer.call_with_floats(args[0])
+            return layer.call_with_floats(args[0]), None
         if type(layer) is RangeRounding:
             return args[0]
         if "training" in kwargs:

@@ -11,9 +11,9 @@
 long as `train` does, the fairer comparison. `train` trains it on with
 simulated integers, weights of 8 or 4 bits: two thirds of the steps on the
 statistics of the batches, then frozen. With KERAS_BACKEND=jax it trains the
-same network on JAX. `files` writes each result to a `.tflite` file, runs the
-10,000 test images through it, compares every prediction, logit, integer,
-scale and zero point with the simulated ones, and writes
+same network on JAX. `files` writes each result, of all seeds, to a `.tflite`
+file, runs the 10,000 test images through it, compares every prediction,
+logit, integer, scale and zero point with the simulated ones, and writes
 `quantization_aware.csv`; so it does with files that were quantized after
 training. `speed` times training steps of the float and the simulated network
 in turn and writes `quantization_aware_speed.csv`.
@@ -144,13 +144,14 @@ def read(args, name):
 def files(data, args):
     """One line for each result there is, and for files made afterwards."""
     rows = []
-    for path in sorted(args.work.glob(f"*_{args.seed}.keras")):
-        name = path.stem.removesuffix(f"_{args.seed}")
+    for path in sorted(args.work.glob("*_?.keras")):
+        name, seed = path.stem.rsplit("_", 1)
+        args.seed = int(seed)
         model = keras.saving.load_model(path)
         if name.startswith("aware"):
             rows.append(compared(name, model, {}, data, args))
             continue
-        rows.append(float_row(name, model, data))
+        rows.append(float_row(name, model, data, args))
         photos = {
             "quantization": "int8",
             "representative_data": data.train[:500],
@@ -170,17 +171,19 @@ def files(data, args):
             )
             for bits in (8, 4)
         ]
-    write(RESULTS, rows, args)
+    write(RESULTS, rows)
 
 
-def float_row(name, model, data):
+def float_row(name, model, data, args):
     logits = model.predict(data.test, 500, verbose=0)
-    return {"run": name, "simulated": accuracy(logits, data)}
+    correct = accuracy(logits, data)
+    return {"run": name, "seed": args.seed, "simulated": correct}
 
 
 def compared(name, model, options, data, args):
     """Writes a file and compares all that it computes and holds."""
-    path = args.work / f"{name.replace(', ', '_').replace(' ', '_')}.tflite"
+    title = name.replace(", ", "_").replace(" ", "_")
+    path = args.work / f"{title}_{args.seed}.tflite"
     report = convert.to_tflite(
         model, path, samples=data.test[:100], min_psnr=0, **options
     )
@@ -189,6 +192,7 @@ def compared(name, model, options, data, args):
     logits = file(data.test)
     row = {
         "run": name,
+        "seed": args.seed,
         "file": accuracy(logits, data),
         "bytes": report.bytes,
     }
@@ -241,6 +245,7 @@ def speed(data, args):
     rows = [
         {
             "model": name,
+            "seed": args.seed,
             "backend": keras.backend.backend(),
             "median_ms": round(1000 * float(np.median(own)), 1),
             "least_ms": round(1000 * min(own), 1),
@@ -249,13 +254,12 @@ def speed(data, args):
         }
         for name, own in times.items()
     ]
-    write(SPEED, rows, args)
+    write(SPEED, rows)
 
 
-def write(path, rows, args):
+def write(path, rows):
     """All rows at once; numbers that there are not stay empty."""
     same = {
-        "seed": args.seed,
         "date": datetime.date.today().isoformat(),
         "versions": " ".join(
             f"{name} {importlib.metadata.version(name)}"
@@ -286,7 +290,7 @@ def main():
         command.set_defaults(run=run)
         if run is trained_aware:
             command.add_argument("bits", type=int)
-        command.add_argument("--more-epochs", type=float, default=2)
+        command.add_argument("--more-epochs", type=float, default=4)
         command.add_argument("--rate", type=float, default=1e-3)
     commands.add_parser("files").set_defaults(run=files)
     timed = commands.add_parser("speed")

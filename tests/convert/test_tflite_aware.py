@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tflite_integers
+from helpers import distinct_weights
+from keras import layers
 from quantization_models import MODELS
 
 from fritz_compress.convert import to_tflite
@@ -17,6 +19,22 @@ from fritz_compress.quantization import (
 
 # Where LiteRT's own arithmetic rounds in a way that is not simulated.
 ROUNDED_OTHERWISE = {"leaky": 0.05, "prelu": 0.1, "bilinear": 0.1}
+# Kernels of 4 bits, and the shapes that they read.
+OF_4_BITS = {
+    "pointwise": (layers.Conv2D(8, 1), (12, 12, 6)),
+    "strided": (layers.Conv2D(9, 3, 2, "same"), (12, 12, 6)),
+    "dilated": (layers.Conv2D(8, 3, dilation_rate=2), (12, 12, 6)),
+    "one axis": (layers.Conv1D(8, 3), (30, 6)),
+    "depthwise": (layers.DepthwiseConv2D(3), (12, 12, 8)),
+    "depthwise, 20": (layers.DepthwiseConv2D(3, padding="same"), (9, 9, 20)),
+    "depthwise, 12 of 6": (
+        layers.DepthwiseConv2D(5, depth_multiplier=2),
+        (12, 12, 6),
+    ),
+    "depthwise, one axis": (layers.DepthwiseConv1D(3, 2), (30, 12)),
+    "separable": (layers.SeparableConv2D(8, 3), (12, 12, 6)),
+    "dense": (layers.Dense(9), (5, 20)),
+}
 FLOATS_AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
 
 
@@ -63,13 +81,41 @@ def test_every_integer_of_a_file_is_the_simulated_one(name, tmp_path):
 @pytest.mark.slow
 def test_weights_of_4_bits_take_half_a_byte(tmp_path):
     aware = aware_model("residual", weight_bits=4)
-    content = check_file(aware, tmp_path / "model.tflite", data_for(aware), 1.0)
+    path = tmp_path / "model.tflite"
+    content = check_file(aware, path, data_for(aware), 1e-3)
     assert [bits for *_, bits in tflite_integers.layers(content)] == [4] * 3
     eight = aware_model("residual")
     to_tflite(eight, tmp_path / "8.tflite", samples=data_for(eight)[:2])
     # 162 + 54 + 24 weights.
     saved = (tmp_path / "8.tflite").stat().st_size - len(content)
     assert 100 <= saved <= 140
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_4_BITS)
+def test_sums_of_4_bit_kernels_are_rounded_as_in_the_file(name, tmp_path):
+    layer, shape = OF_4_BITS[name]
+    inputs = keras.Input(shape)
+    model = distinct_weights(keras.Model(inputs, layer(inputs)))
+    x = data_for(model, 100)
+    config = {"weight_bits": 4}
+    aware = apply_ranges(model, calibrate(model, x), config)
+    check_file(aware, tmp_path / "model.tflite", x, 1e-3)
+
+
+@pytest.mark.slow
+def test_a_concatenation_of_4_bit_sums_is_rounded_as_in_the_file(tmp_path):
+    inputs = keras.Input((12, 12, 6))
+    both = [
+        layers.Conv2D(5, 3, padding="same")(inputs),
+        inputs,
+        layers.DepthwiseConv2D(3, padding="same")(inputs),
+    ]
+    model = keras.Model(inputs, layers.Concatenate()(both))
+    x = data_for(distinct_weights(model), 100)
+    config = {"weight_bits": 4}
+    aware = apply_ranges(model, calibrate(model, x), config)
+    check_file(aware, tmp_path / "model.tflite", x, 1e-3)
 
 
 @pytest.mark.slow

@@ -32,11 +32,7 @@ def pair(builder: Builder, chain: Chain, x1, x2):
 def concatenation(builder: Builder, chain: Chain, inputs: list[Value]):
     """Its inputs take the range of its output."""
     layer = chain.first.operation
-    tensors = [value.tensor for value in inputs]
-    ranges = {i: v.range for i, v in enumerate(inputs) if v.range is not None}
-    return builder.concatenated(
-        tensors, layer.name, axis=layer.axis, ranges=ranges
-    )
+    return builder.concatenated(inputs, layer.name, layer.axis)
 
 
 def positions_mean(builder: Builder, chain: Chain, inputs: Value, mask=None):

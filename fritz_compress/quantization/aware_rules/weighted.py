@@ -6,6 +6,7 @@ import numpy as np
 from fritz_compress import quantizers
 from fritz_compress.layers import QuantizedLayer
 from fritz_compress.layers.linear_operations import operation_of
+from fritz_compress.layers.requantization import rounds_twice
 from fritz_compress.quantization import aware_preserving as preserving
 from fritz_compress.quantization.aware_building import (
     Builder,
@@ -28,8 +29,8 @@ def weighted(builder: Builder, chain: Chain, inputs: Value):
         chain.key,
         lambda: _quantized(builder, chain, layer, chain.normalization, fused),
     )
-    outputs = quantized(inputs.tensor, inputs.range)
-    return _finished(builder, chain, outputs, fused)
+    value = _applied(quantized, inputs)
+    return _finished(builder, chain, value, fused)
 
 
 def separable(builder: Builder, chain: Chain, inputs: Value):
@@ -48,17 +49,21 @@ def separable(builder: Builder, chain: Chain, inputs: Value):
         )
 
     depthwise, pointwise = builder.once(chain.key, make)
-    middle = depthwise(inputs.tensor, inputs.range)
-    middle = builder.measured(middle, depthwise.name)
-    outputs = pointwise(middle.tensor, middle.range)
-    return _finished(builder, chain, outputs, fused)
+    middle = _applied(depthwise, inputs)
+    middle = builder.measured(
+        middle.tensor,
+        depthwise.name,
+        requantization=middle.requantization,
+    )
+    value = _applied(pointwise, middle)
+    return _finished(builder, chain, value, fused)
 
 
 def normalization(builder: Builder, chain: Chain, inputs: Value):
     """A batch normalization that follows no layer to be folded into.
 
     A depthwise convolution of one position: its integers are all 127 or -127,
-    so that no factor is rounded.
+    so that no factor is rounded. Fewer bits would save next to nothing.
     """
     layer = chain.first.operation
     inputs = builder.integers(inputs, layer.name)
@@ -69,16 +74,18 @@ def normalization(builder: Builder, chain: Chain, inputs: Value):
         ones.build((None, 1, 1, shape[-1]))
         ones.kernel.assign(np.ones(ones.kernel.shape))
         ones.trainable = False
-        return _quantized(builder, chain, ones, layer, chain.activation)
+        return _quantized(builder, chain, ones, layer, chain.activation, 8)
 
     quantized = builder.once(chain.key, make)
     outputs = builder.with_rank_four(
-        inputs.tensor, lambda x: quantized(x, inputs.range), layer.name
+        inputs.tensor, lambda x: quantized(x, inputs.range)[0], layer.name
     )
-    return _finished(builder, chain, outputs, chain.activation)
+    return _finished(builder, chain, Value(outputs), chain.activation)
 
 
-def _quantized(builder, chain, source, normalization=None, fused=None):
+def _quantized(
+    builder, chain, source, normalization=None, fused=None, nbits=None
+):
     """The new layer of a chain, `source` in it with a normalization."""
     settings = builder.config.of(chain.first.operation)
     kernel = operation_of(source).turn(source.kernel)
@@ -90,7 +97,7 @@ def _quantized(builder, chain, source, normalization=None, fused=None):
         cloned(source, activation="linear"),
         normalization and cloned(normalization),
         fused or "linear",
-        quantizers.LinearSymmetric(settings.weight_bits),
+        quantizers.LinearSymmetric(nbits or settings.weight_bits),
         keep_zeros="zeros" in settings.preserve and not kernel.all(),
         clusters=found.count if found else 0,
         per_channel=found is None or found.per_channel,
@@ -114,13 +121,21 @@ def _fused(chain):
     return relu_name(chain.first.operation.activation)
 
 
-def _finished(builder, chain, outputs, fused):
+def _applied(quantized, inputs):
+    """The sums of a layer, and how they are rounded if that is twice."""
+    outputs, how = quantized(inputs.tensor, inputs.range)
+    twice = rounds_twice(quantized.layer, quantized.quantizer.nbits)
+    return Value(outputs, None, how if twice else None)
+
+
+def _finished(builder, chain, value, fused):
     """The range of the result, and the activation that was not fused."""
+    how = value.requantization
     if fused is not None:
         low = 0.0 if fused != "linear" else None
-        return builder.result(chain, outputs, low)
+        return builder.result(chain, value.tensor, low, how)
     layer = chain.first.operation
-    value = builder.measured(outputs, layer.name)
+    value = builder.measured(value.tensor, layer.name, requantization=how)
     return activated(builder, value, layer.activation, layer.name)
 
 
