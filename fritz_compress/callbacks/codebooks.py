@@ -11,12 +11,7 @@ from fritz_compress.callbacks.channel_selection import network_of
 from fritz_compress.checks import check_names
 from fritz_compress.compilation import compiled_update
 from fritz_compress.graph import weights_by_attribute
-from fritz_compress.ops.codes import (
-    Codes,
-    LinearCodes,
-    ProductCodes,
-    group_numbers,
-)
+from fritz_compress.ops.codes import LinearCodes, ProductCodes
 from fritz_compress.ops.recognition import recognize, recognize_codebook
 from fritz_compress.surgery.names import (
     every_layer,
@@ -194,7 +189,7 @@ def _members(values: np.ndarray) -> tuple[np.ndarray | None, str]:
     codes = recognize(values)
     per_tensor = (1,) * values.ndim
     if isinstance(codes, LinearCodes):
-        if codes.groups != per_tensor:
+        if not _has_one_step(codes):
             return None, (
                 "a scale for each channel or block; train it with "
                 "`quantization_aware`"
@@ -202,22 +197,24 @@ def _members(values: np.ndarray) -> tuple[np.ndarray | None, str]:
         codes = recognize_codebook(values, per_tensor)
     if codes is None:
         return None, "its values are not shared"
-    numbers = _numbered(codes)
-    return np.unique(numbers, return_inverse=True)[1].reshape(-1), ""
-
-
-def _numbered(codes: Codes) -> np.ndarray:
-    """A number for each entry of the codebooks, in place of its value."""
     if isinstance(codes, ProductCodes):
-        entries = np.arange(codes.codebooks.size, dtype="float64")
-        entries = entries.reshape(codes.codebooks.shape)
-        # Zero is one value wherever it stands in a sub-vector.
-        entries[codes.codebooks == 0] = -1
-        numbered = dataclasses.replace(codes, codebooks=entries)
-        return numbered.decode()
-    size = codes.codebooks.shape[-1]
-    groups = group_numbers(codes.groups, codes.shape)
-    return groups * size + codes.codes
+        values = _numbered(codes)
+    return np.unique(values, return_inverse=True)[1].reshape(-1), ""
+
+
+def _has_one_step(codes: LinearCodes) -> bool:
+    """Whether all groups have levels of one grid, if they use few of them."""
+    multiples = codes.scale / codes.scale.min()
+    return np.allclose(multiples, np.rint(multiples), rtol=1e-6, atol=0)
+
+
+def _numbered(codes: ProductCodes) -> np.ndarray:
+    """A number for each entry of the codebooks, in place of its value."""
+    entries = np.arange(codes.codebooks.size, dtype="float64")
+    entries = entries.reshape(codes.codebooks.shape)
+    # Zero is one value wherever it stands in a sub-vector.
+    entries[codes.codebooks == 0] = -1
+    return dataclasses.replace(codes, codebooks=entries).decode()
 
 
 def _weights(network, ignored_layers):

@@ -112,6 +112,30 @@ def test_all_kinds_of_codes_stay_codes(config):
             assert after.nbytes <= before[name].nbytes + 64, name
 
 
+@pytest.mark.parametrize("step", [0.02392578125, 0.1])
+def test_levels_of_one_grid_are_shared_by_all_channels(step):
+    """Though codes per channel would take fewer bits."""
+    from fritz_compress.ops.recognition import recognize
+
+    rng = np.random.default_rng(0)
+    lowest = np.arange(-19, 1, 2)
+    levels = lowest + rng.integers(0, 15, (300, 10))
+    kernel = (levels * np.float32(step)).astype("float32")
+    assert recognize(kernel).groups == (1, 10)
+    inputs = keras.Input((300,))
+    dense = layers.Dense(10, use_bias=False, name="dense")
+    model = keras.Model(inputs, dense(inputs))
+    model.set_weights([kernel])
+    model.compile("adam", "mse", jit_compile=fits.JIT)
+    callback = CodebookFineTuning()
+    x, y = rng.normal(size=(32, 300)), rng.normal(size=(32, 10))
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[callback])
+    assert callback.shared == {"dense/kernel": len(np.unique(levels))}
+    (after,) = model.get_weights()
+    assert shares(kernel, after)
+    assert not np.any(after[levels == 0])
+
+
 def test_zeros_of_pruned_weights_stay():
     model = fits.residual_net()
     for layer in model.layers:
