@@ -36,7 +36,7 @@ NOUNS = {
     "quantization": """
         AwareConfig ConfigByLayer Integers QuantizationReport QuantizedWeight
         Ranges WeightConfig apply_ranges calibrate
-        error_corrected_codes freeze integers quantization_aware
+        error_corrected_codes freeze integers plain_model quantization_aware
         quantize_weights second_moments squared_gradients
     """,
     "storage": """

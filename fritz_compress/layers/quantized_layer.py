@@ -170,6 +170,13 @@ class QuantizedLayer(keras.layers.Layer):
         outputs = outputs if bias is None else outputs + bias
         return _ACTIVATIONS[self.activation](outputs)
 
+    def rounded_kernel(self) -> Any:
+        """The layer's own kernel, every number at the level it stands for."""
+        kernel = self._kernel()
+        limit = self._limit(kernel)
+        kernel = self.quantizer(kernel, -limit, limit)
+        return self._operation.turn_back(kernel, tuple(self.layer.kernel.shape))
+
     def plain_kernel(self) -> Any:
         """The layer's own kernel with zeros and clusters as they are kept."""
         kernel = ops.convert_to_tensor(self.layer.kernel)

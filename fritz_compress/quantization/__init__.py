@@ -14,6 +14,7 @@ from fritz_compress.quantization.importance import (
     squared_gradients,
 )
 from fritz_compress.quantization.integers import Integers, integers
+from fritz_compress.quantization.plain import plain_model
 from fritz_compress.quantization.report import (
     QuantizationReport,
     QuantizedWeight,
@@ -30,10 +31,11 @@ __all__ = [
     "WeightConfig",
     "apply_ranges",
     "calibrate",
+    "error_corrected_codes",
     "freeze",
     "integers",
+    "plain_model",
     "quantization_aware",
-    "error_corrected_codes",
     "quantize_weights",
     "second_moments",
     "squared_gradients",

@@ -101,6 +101,14 @@ def freeze(model: keras.Model, frozen: bool = True) -> None:
 
     Raises:
         ValueError: for a model without simulated integers.
+
+    Example: the last of three epochs in the form of the file.
+
+    >>> def freeze_last(epoch, logs):
+    ...     if epoch == 2:
+    ...         freeze(model)
+    >>> last = keras.callbacks.LambdaCallback(on_epoch_begin=freeze_last)
+    >>> model.fit(images, labels, epochs=3, callbacks=[last])
     """
     layers = aware_layers(model)
     if not layers:

@@ -34,6 +34,19 @@ class Value:
     requantization: Any = None
 
 
+class UniqueNames:
+    """Names of the layers of a new model: each is given once."""
+
+    def __init__(self):
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, wanted: str) -> str:
+        """The name itself, or with a number behind it if it is taken."""
+        self._counts[wanted] += 1
+        count = self._counts[wanted]
+        return wanted if count == 1 else self(f"{wanted}_{count - 1}")
+
+
 class Builder:
     """Makes the layers of the new model; rules ask it for what they need.
 
@@ -44,6 +57,7 @@ class Builder:
     Attributes:
         config: The settings.
         copies: The new counterpart of each layer that has one.
+        name: Called with the name that a layer should have.
     """
 
     def __init__(self, traced: graph.Graph, config: LayerSettings):
@@ -51,7 +65,7 @@ class Builder:
         self.copies: dict[Any, keras.Operation] = {}
         self._traced = traced
         self._consumers = traced.consumers()
-        self._names: collections.Counter[str] = collections.Counter()
+        self.name = UniqueNames()
         self._late: dict[int, ActivationRange] = {}
         # Called when all layers are built, to copy weights.
         self.finishing: list[Callable[[], None]] = []
@@ -84,12 +98,6 @@ class Builder:
             for size, title in ((image, "image"), (shape[1:], "back"))
         )
         return back(call(image(tensor)))
-
-    def name(self, wanted: str) -> str:
-        """A name that no other layer of the new model has."""
-        self._names[wanted] += 1
-        count = self._names[wanted]
-        return wanted if count == 1 else self.name(f"{wanted}_{count - 1}")
 
     def measured(
         self,

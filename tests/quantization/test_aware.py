@@ -161,6 +161,30 @@ def test_it_is_saved_and_loaded(name, tmp_path):
     fitted(again)
 
 
+def test_it_freezes_in_the_middle_of_a_fit():
+    aware = quantization_aware(small())
+    conv = kinds(aware, QuantizedLayer)[0]
+    seen = []
+
+    def freeze_last(epoch, logs):
+        seen.append(np.array(conv.normalization.moving_mean))
+        if epoch == 2:
+            freeze(aware)
+
+    x = data_for(aware)
+    aware.compile(keras.optimizers.Adam(0.01), "mse")
+    last = keras.callbacks.LambdaCallback(on_epoch_begin=freeze_last)
+    before = np.array(conv.layer.kernel)
+    history = aware.fit(
+        x, np.ones((8, 2)), epochs=4, verbose=0, callbacks=[last]
+    )
+    assert not np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+    np.testing.assert_array_equal(seen[2], seen[3])
+    assert not np.array_equal(before, np.array(conv.layer.kernel))
+    assert len(history.history["loss"]) == 4
+
+
 def test_pruned_filters_and_weights_stay_zero():
     model = small()
     kernel = model.get_layer("conv").get_weights()[0]
