@@ -209,7 +209,7 @@ def plot():
     ticks = (1, 2, 5, 10, 20, 40, 60)
     axes.set_xticks(ticks, ticks)
     axes.minorticks_off()
-    axes.set_xlim(0.9, 80)
+    axes.set_xlim(0.9, 100)
     axes.set_xlabel("times smaller than float32")
     axes.set_ylabel("test accuracy minus the baseline's, points")
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1))
@@ -223,11 +223,11 @@ def _draw(axes, rows, stages, style, color, label, offset):
     axes.plot(ratios, gains, style, color=color, label=label)
     for stage, *point in list(zip(stages, ratios, gains))[1:]:
         axes.annotate(
-            stage,
+            stage.replace("uniform_coded", "coded"),
             point,
             (0, offset),
             textcoords="offset points",
-            ha="center",
+            ha="left" if stage.endswith("coded") else "right",
             size=7,
         )
 
