@@ -90,7 +90,8 @@ def to_coreml(
         path: File (`.mlmodel`) or folder (`.mlpackage`) to write. Replaced if
             it exists.
         nbits: Bits of one number of a kernel: 8, 6, 4, 2 or 1; 16 for float16;
-            `None` (the default) for float32.
+            `None` (the default) for float32. Any other number, 3 say, after
+            `quantize_weights`, whose codes are kept.
         mode: "linear" for evenly spaced numbers, or "kmeans" for a codebook
             per kernel, which is mostly better below 8 bits; with 8 bits its
             256 numbers are more than a small kernel has. Defaults to "linear".

@@ -20,7 +20,7 @@ Columns:
   against float32. Kernels that were left out count with their float16.
 - seconds: of compressing, ours with the conversion from Keras.
 
-palettes.csv: 2026-11-22, coremltools 9.0, keras 3.15.1, tensorflow 2.21.0.
+palettes.csv: 2026-11-23, coremltools 9.0, keras 3.15.1, tensorflow 2.21.0.
 """
 
 import argparse
