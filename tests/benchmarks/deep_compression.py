@@ -28,7 +28,9 @@ says, softened (Hinton et al. 2015); `control` and `pruned` do so on images
 that are mixed in pairs (Zhang et al. 2017). Each network's rows go into
 `deep_compression.csv`, from which `plot` draws `deep_compression.png`. A
 command that was killed goes on where it was when it is given the same
-`--work`. Everything that was chosen was chosen on 5,000 training images that are held
+`--work`.
+
+Everything that was chosen was chosen on 5,000 training images that are held
 out; a run looks at the test set once, at its end. There were several runs,
 though. Those before the one in the table made known that LeNet-300-100 loses
 0.81 points as `coded` without images that are mixed in pairs, and 0.32 with
