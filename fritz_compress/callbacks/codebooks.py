@@ -12,7 +12,11 @@ from fritz_compress.checks import check_names
 from fritz_compress.compilation import compiled_update
 from fritz_compress.graph import weights_by_attribute
 from fritz_compress.ops.codes import LinearCodes, ProductCodes
-from fritz_compress.ops.recognition import recognize, recognize_codebook
+from fritz_compress.ops.recognition import (
+    recognize,
+    recognize_codebook,
+    recognize_linear,
+)
 from fritz_compress.surgery.names import (
     every_layer,
     find_layer,
@@ -189,7 +193,7 @@ def _members(values: np.ndarray) -> tuple[np.ndarray | None, str]:
     codes = recognize(values)
     per_tensor = (1,) * values.ndim
     if isinstance(codes, LinearCodes):
-        if not _has_one_step(codes):
+        if recognize_linear(values, per_tensor) is None:
             return None, (
                 "a scale for each channel or block; train it with "
                 "`quantization_aware`"
@@ -200,12 +204,6 @@ def _members(values: np.ndarray) -> tuple[np.ndarray | None, str]:
     if isinstance(codes, ProductCodes):
         values = _numbered(codes)
     return np.unique(values, return_inverse=True)[1].reshape(-1), ""
-
-
-def _has_one_step(codes: LinearCodes) -> bool:
-    """Whether all groups have levels of one grid, if they use few of them."""
-    multiples = codes.scale / codes.scale.min()
-    return np.allclose(multiples, np.rint(multiples), rtol=1e-6, atol=0)
 
 
 def _numbered(codes: ProductCodes) -> np.ndarray:

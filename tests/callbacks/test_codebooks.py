@@ -112,15 +112,16 @@ def test_all_kinds_of_codes_stay_codes(config):
             assert after.nbytes <= before[name].nbytes + 64, name
 
 
-@pytest.mark.parametrize("step", [0.02392578125, 0.1])
-def test_levels_of_one_grid_are_shared_by_all_channels(step):
+def test_levels_of_one_grid_are_shared_by_all_channels():
     """Though codes per channel would take fewer bits."""
     from fritz_compress.ops.recognition import recognize
 
     rng = np.random.default_rng(0)
     lowest = np.arange(-19, 1, 2)
     levels = lowest + rng.integers(0, 15, (300, 10))
-    kernel = (levels * np.float32(step)).astype("float32")
+    levels[:, 3] = 0
+    levels[:, 4] *= 2  # A grid of its own would have larger steps.
+    kernel = (levels * np.float32(49 / 2048)).astype("float32")
     assert recognize(kernel).groups == (1, 10)
     inputs = keras.Input((300,))
     dense = layers.Dense(10, use_bias=False, name="dense")
@@ -134,6 +135,23 @@ def test_levels_of_one_grid_are_shared_by_all_channels(step):
     (after,) = model.get_weights()
     assert shares(kernel, after)
     assert not np.any(after[levels == 0])
+
+
+def test_a_scale_for_each_channel_is_left_to_quantization_aware():
+    """A channel of zeros fits any grid, the others do not fit one."""
+    model = fits.residual_net()
+    kernel = keras.ops.convert_to_numpy(model.get_layer("first").kernel).copy()
+    kernel[..., 1] = 0
+    model.get_layer("first").kernel.assign(kernel)
+    config = {
+        "global_config": PALETTE,
+        "layer_name_configs": {"first": {"nbits": 4}},
+    }
+    model, _ = fc.quantize_weights(model, config)
+    model.compile("adam", "mse", jit_compile=fits.JIT)
+    callback = CodebookFineTuning()
+    fits.fit(model, callback)
+    assert "a scale for each channel" in dict(callback.skipped)["first/kernel"]
 
 
 def test_zeros_of_pruned_weights_stay():
