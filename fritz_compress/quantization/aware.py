@@ -35,7 +35,8 @@ def quantization_aware(
     inputs of a concatenation share its range; averaging keeps that of its
     input. Nested models are flattened, layers shared stay shared. Weights
     that are zero stay zero and weights that share one of a few values go on
-    sharing it, unless `preserve` says otherwise.
+    sharing it, unless `preserve` says otherwise. `StandardizeImage` and
+    `DeprocessStylizedImage` stay float.
 
     Args:
         model: A Functional or built Sequential model in float32. It is not

@@ -7,11 +7,14 @@ from typing import Any
 import keras
 
 from fritz_compress.checks import check_count, check_fraction
+from fritz_compress.layers import DeprocessStylizedImage, StandardizeImage
 from fritz_compress.quantization.config import ConfigByLayer, config_by_layer
 from fritz_compress.surgery.names import name_layers
 
 _PRESERVABLE = ("zeros", "codebooks")
 _SAME_FOR_ALL = ("activation_bits", "momentum")
+# What turns pictures into numbers and back.
+_ALWAYS_FLOAT = (DeprocessStylizedImage, StandardizeImage)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +96,8 @@ class LayerSettings:
 
     def of(self, operation: keras.Operation) -> AwareConfig | None:
         """The configuration of a layer, `None` if it is left float."""
+        if isinstance(operation, _ALWAYS_FLOAT):
+            return None
         name = self._names.get(operation, operation.name)
         return self._config.of(name, operation)
 

@@ -5,6 +5,8 @@
 
 Each file is run and compared with Keras on the two held-out photos; the
 limits of agreement are lowered to zero, since what falls short is the point.
+"int8, percentile" has ranges that `calibrate` measured on other photos, if the
+student has no instance normalization.
 The last columns are the picture's PSNR and SSIM to the teacher's.
 """
 
@@ -19,7 +21,10 @@ import numpy as np
 from fritz_compress import models
 from fritz_compress.convert import load, sample_pictures, to_coreml, to_tflite
 from fritz_compress.convert.pictures import to_pixels
+from fritz_compress.convert.samples import calibration_pictures
+from fritz_compress.layers import InstanceNormalization
 from fritz_compress.ops import fidelity
+from fritz_compress.quantization import calibrate
 
 TFLITE = (None, "float16", "dynamic", "int8", "int16x8")
 BITS = (None, 16, 8, 6, 4, 2, 1)
@@ -36,12 +41,19 @@ HEADER = (
 )
 
 
-def cases(formats):
+def cases(formats, student, size):
     """File name, label, converter and its options."""
     for quantization in TFLITE if "tflite" in formats else ():
         label = quantization or "float32"
         yield f"{label}.tflite", label, to_tflite, {
             "quantization": quantization
+        }
+    kinds = {type(layer) for layer in student.layers}
+    if "tflite" in formats and InstanceNormalization not in kinds:
+        photos = calibration_pictures(*size)
+        yield "ranges.tflite", "int8, percentile", to_tflite, {
+            "quantization": "int8",
+            "ranges": calibrate(student, photos, method="percentile"),
         }
     for suffix in [suffix for suffix in FORMATS[1:] if suffix in formats]:
         for nbits in BITS:
@@ -67,7 +79,7 @@ def main():
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(HEADER)
     with tempfile.TemporaryDirectory() as folder:
-        for name, label, convert, options in cases(args.formats):
+        for name, label, convert, options in cases(args.formats, student, size):
             path = pathlib.Path(folder) / name
             report = convert(student, path, min_psnr=0, **options)
             pairs = list(zip(targets, to_pixels(load(path)(photos))))

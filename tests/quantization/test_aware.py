@@ -7,6 +7,7 @@ from helpers import distinct_weights
 from keras import layers
 from quantization_models import MODELS
 
+import fritz_compress as fc
 from fritz_compress.layers import (
     ActivationRange,
     ConcatenationRange,
@@ -14,6 +15,8 @@ from fritz_compress.layers import (
 )
 from fritz_compress.quantization import (
     AwareConfig,
+    apply_ranges,
+    calibrate,
     freeze,
     integers,
     quantization_aware,
@@ -159,6 +162,21 @@ def test_it_is_saved_and_loaded(name, tmp_path):
     np.testing.assert_array_equal(again(x), aware(x))
     assert all(x.frozen for x in kinds(again, QuantizedLayer))
     fitted(again)
+
+
+def test_what_turns_pictures_into_numbers_stays_float():
+    picture = keras.Input((8, 8, 3))
+    x = fc.layers.StandardizeImage(name="standardize")(picture)
+    x = layers.Conv2D(3, 3, padding="same", activation="tanh", name="conv")(x)
+    x = fc.layers.DeprocessStylizedImage(name="deprocess")(x)
+    model = distinct_weights(keras.Model(picture, x))
+    pictures = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 3))
+    pictures = pictures.astype("float32")
+    ranges = calibrate(model, pictures)
+    assert set(ranges.ends) >= {"conv_range"}
+    assert not any("deprocess" in name for name in ranges.ends)
+    aware = apply_ranges(model, ranges)
+    np.testing.assert_allclose(aware(pictures), model(pictures), atol=12)
 
 
 def test_it_freezes_in_the_middle_of_a_fit():
