@@ -12,7 +12,6 @@ import flatbuffers
 import numpy as np
 
 from fritz_compress.convert import export
-from fritz_compress.ops.quantization import linear_quantize
 
 _MAGIC = b"TFL3"
 
@@ -342,10 +341,11 @@ def dequantized(model: Any, tensor: Any) -> np.ndarray | None:
 
 def symmetric(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """8-bit codes and one scale per entry of the first axis."""
-    groups = (len(kernel), *[1] * (kernel.ndim - 1))
-    coded = linear_quantize(kernel, 8, groups, symmetric=True)
-    codes = coded.codes.astype("int16") - coded.zero_points
-    return codes.astype("int8"), coded.scale.ravel()
+    axes = tuple(range(1, kernel.ndim))
+    scales = np.abs(kernel).max(axes, keepdims=True) / 127
+    scales[scales == 0] = 1
+    codes = np.round(kernel / scales).astype("int8")
+    return codes, scales.astype("float32").ravel()
 
 
 def _strip_quantization(tensor):
