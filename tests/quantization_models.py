@@ -1,8 +1,16 @@
 """Small networks with the layers that integers are simulated for."""
 
 import keras
+import numpy as np
 from helpers import distinct_weights
 from keras import layers, ops
+
+
+def data_for(model, count=8):
+    """Inputs for a model that has one, numbers around zero."""
+    rng = np.random.default_rng(0)
+    shape = (count, *model.inputs[0].shape[1:])
+    return rng.normal(size=shape).astype("float32")
 
 
 def _model(size, make):

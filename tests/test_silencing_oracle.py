@@ -7,6 +7,7 @@ from helpers import distinct_weights
 from keras import layers, ops
 from removal_oracle import deafen, difference, predict, samples
 from silencing_oracle import (
+    NoiseVanishes,
     RemovedChannelsLeak,
     removed_channels,
     silenced_outputs,
@@ -326,3 +327,32 @@ def test_channels_of_chosen_groups():
         "first": [0, 3],
         "second": [0, 3],
     }
+
+
+@pytest.mark.parametrize(
+    "cancel",
+    [
+        lambda x: x + (1 - x),
+        lambda x: layers.GlobalAveragePooling1D()(layers.Softmax(axis=1)(x)),
+    ],
+    ids=["sum", "mean"],
+)
+def test_noise_that_cancels_is_not_taken_for_silence(cancel):
+    inputs = keras.Input((3, 4))
+    x = layers.Dense(6, name="first")(inputs)
+    outputs = layers.Dense(2, name="head")(cancel(x))
+    model = distinct_weights(keras.Model(inputs, outputs))
+    with pytest.raises(NoiseVanishes, match="cancels noise"):
+        silenced_outputs(model, {"first": [1, 4]}, [samples(model)])
+
+
+def test_sums_and_means_of_noise_are_seen():
+    inputs = keras.Input((3, 4))
+    x = layers.Dense(6, name="first")(inputs)
+    x = layers.GlobalAveragePooling1D()(layers.Add()([x, 1.5 * x]))
+    outputs = layers.Dense(2, name="head")(x)
+    model = distinct_weights(keras.Model(inputs, outputs))
+    data = samples(model)
+    (wanted,) = silenced_outputs(model, {"first": [1, 4]}, [data])
+    deafen(model, {"head": (0, [1, 4])})
+    assert difference(wanted.ravel(), predict(model, data)) < 1e-5

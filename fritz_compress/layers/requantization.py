@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 # Channels that a depthwise convolution computes at a time.
 _AT_A_TIME = 8
 
@@ -73,6 +74,3 @@ def round_twice(values: Any, how: Any, scale: Any) -> Any:
     rounded = sign * ops.floor(sign * steps + 0.5) * scale
     rounded = ops.where(known, rounded, values)
     return values + ops.stop_gradient(rounded - values)
-
-
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)

@@ -34,11 +34,13 @@ def plain_model(model: keras.Model) -> keras.Model:
         model: What `quantization_aware` or `apply_ranges` returned. It is not
             changed.
 
-    Returns: a Functional model, not compiled. It has the names of the
-    original, but stays as flat as the model with integers is: models inside
-    it are dissolved, a separable convolution is two layers, and a batch
-    normalization without a layer to be folded into has a depthwise
-    convolution in front, whose kernel is 1.
+    Returns: a Functional model, not compiled. Its inputs and its layers with
+    weights have the names of the original. It stays as flat as the model with
+    integers is: models inside it are dissolved, a ReLU that was part of a
+    layer is named after that layer, a separable convolution is two layers,
+    and a batch normalization without a layer to be folded into has a depthwise
+    convolution of its name in front, whose kernel is 1, and a number behind
+    its own.
 
     Raises:
         TypeError: for what is no model.

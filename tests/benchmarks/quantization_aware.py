@@ -146,7 +146,7 @@ def files(data, args):
     rows = []
     for path in sorted(args.work.glob("*_?.keras")):
         name, seed = path.stem.rsplit("_", 1)
-        args.seed = int(seed)
+        args = argparse.Namespace(work=args.work, seed=int(seed))
         model = keras.saving.load_model(path)
         if name.startswith("aware"):
             rows.append(compared(name, model, {}, data, args))
@@ -157,14 +157,11 @@ def files(data, args):
             "representative_data": data.train[:500],
         }
         rows.append(compared(f"{name}, int8 after", model, photos, data, args))
+        ranges = quantization.calibrate(model, data.train, 1000)
         rows += [
             compared(
                 f"{name}, {bits}-bit weights after",
-                quantization.apply_ranges(
-                    model,
-                    quantization.calibrate(model, data.train, 1000),
-                    {"weight_bits": bits},
-                ),
+                quantization.apply_ranges(model, ranges, {"weight_bits": bits}),
                 {},
                 data,
                 args,

@@ -6,7 +6,7 @@ import pytest
 import tflite_integers
 from helpers import distinct_weights
 from keras import layers
-from quantization_models import MODELS
+from quantization_models import MODELS, data_for
 
 from fritz_compress.convert import to_tflite
 from fritz_compress.convert.litert import LiteRTModel
@@ -38,15 +38,9 @@ OF_4_BITS = {
 FLOATS_AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
 
 
-def data_for(model, count=32):
-    rng = np.random.default_rng(1)
-    shape = model.inputs[0].shape[1:]
-    return rng.normal(size=(count, *shape)).astype("float32")
-
-
 def aware_model(name, **config):
     model = MODELS[name]()
-    ranges = calibrate(model, data_for(model), config=config)
+    ranges = calibrate(model, data_for(model, 32), config=config)
     return apply_ranges(model, ranges, config)
 
 
@@ -70,7 +64,7 @@ def test_every_integer_of_a_file_is_the_simulated_one(name, tmp_path):
     content = check_file(
         aware,
         tmp_path / "model.tflite",
-        data_for(aware),
+        data_for(aware, 32),
         ROUNDED_OTHERWISE.get(name, 1e-3),
     )
     names = tflite_integers.operations(content)
@@ -82,10 +76,10 @@ def test_every_integer_of_a_file_is_the_simulated_one(name, tmp_path):
 def test_weights_of_4_bits_take_half_a_byte(tmp_path):
     aware = aware_model("residual", weight_bits=4)
     path = tmp_path / "model.tflite"
-    content = check_file(aware, path, data_for(aware), 1e-3)
+    content = check_file(aware, path, data_for(aware, 32), 1e-3)
     assert [bits for *_, bits in tflite_integers.layers(content)] == [4] * 3
     eight = aware_model("residual")
-    to_tflite(eight, tmp_path / "8.tflite", samples=data_for(eight)[:2])
+    to_tflite(eight, tmp_path / "8.tflite", samples=data_for(eight, 32)[:2])
     # 162 + 54 + 24 weights.
     saved = (tmp_path / "8.tflite").stat().st_size - len(content)
     assert 100 <= saved <= 140
@@ -121,7 +115,7 @@ def test_a_concatenation_of_4_bit_sums_is_rounded_as_in_the_file(tmp_path):
 @pytest.mark.slow
 def test_a_file_after_training_and_loading(tmp_path):
     aware = quantization_aware(MODELS["residual"]())
-    x = data_for(aware)
+    x = data_for(aware, 32)
     aware.compile("adam", "mse")
     aware.fit(x, np.ones((32, 4)), epochs=2, verbose=0)
     aware.save(tmp_path / "aware.keras")
@@ -132,7 +126,7 @@ def test_a_file_after_training_and_loading(tmp_path):
 @pytest.mark.slow
 def test_ranges_in_place_of_representative_data(tmp_path):
     model = MODELS["residual"]()
-    x = data_for(model)
+    x = data_for(model, 32)
     ranges = calibrate(model, x)
     path = tmp_path / "model.tflite"
     report = to_tflite(model, path, "int8", samples=x[:2], ranges=ranges)
@@ -149,7 +143,7 @@ def test_ranges_in_place_of_representative_data(tmp_path):
 @pytest.mark.slow
 def test_activations_of_16_bits(tmp_path):
     aware = aware_model("residual", activation_bits=16)
-    x = data_for(aware)
+    x = data_for(aware, 32)
     content = check_file(aware, tmp_path / "model.tflite", x, 2.0)
     assert {zero for _, zero in tflite_integers.activations(content)} == {0}
 
@@ -157,7 +151,7 @@ def test_activations_of_16_bits(tmp_path):
 def test_what_a_file_cannot_hold_is_refused(tmp_path):
     path = tmp_path / "model.tflite"
     model = MODELS["transposed"]()
-    x = data_for(model)[:2]
+    x = data_for(model, 32)[:2]
     cases = [
         ({}, "float16", "simulated integers already.*'float16'"),
         ({"weight_bits": 5}, None, "has weights of 5 bits; .* of .8,. bits"),

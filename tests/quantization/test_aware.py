@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import distinct_weights
 from keras import layers
-from quantization_models import MODELS
+from quantization_models import MODELS, data_for
 
 import fritz_compress as fc
 from fritz_compress.layers import (
@@ -21,11 +21,6 @@ from fritz_compress.quantization import (
     integers,
     quantization_aware,
 )
-
-
-def data_for(model):
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(8, *model.inputs[0].shape[1:])).astype("float32")
 
 
 def kinds(model, kind):

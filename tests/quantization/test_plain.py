@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import distinct_weights
 from keras import layers
-from quantization_models import MODELS
+from quantization_models import MODELS, data_for
 
 import fritz_compress as fc
 from fritz_compress.ops.recognition import recognize
@@ -19,11 +19,6 @@ from fritz_compress.quantization import (
     plain_model,
     quantization_aware,
 )
-
-
-def data_for(model):
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(8, *model.inputs[0].shape[1:])).astype("float32")
 
 
 def outputs_of(model, x):
