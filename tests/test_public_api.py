@@ -30,8 +30,8 @@ NOUNS = {
         InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
     """,
     "models": """
-        SmallStyleTransferNetwork StyleTransferNetwork VGG16Features
-        load_pretrained
+        ImageClassifier SmallStyleTransferNetwork StyleTransferNetwork
+        VGG16Features load_pretrained
     """,
     "quantization": """
         AwareConfig ConfigByLayer Integers QuantizationReport QuantizedWeight

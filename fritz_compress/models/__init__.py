@@ -1,6 +1,8 @@
 """Model builders: classes with `build(..., alpha)`, made to be subclassed."""
 
 from fritz_compress.models.feature_extractor import VGG16Features
+from fritz_compress.models.flat_style_transfer import FlatStyleTransferNetwork
+from fritz_compress.models.image_classifier import ImageClassifier
 from fritz_compress.models.pretrained import load_pretrained
 from fritz_compress.models.style_transfer import (
     SmallStyleTransferNetwork,
@@ -8,6 +10,8 @@ from fritz_compress.models.style_transfer import (
 )
 
 __all__ = [
+    "ImageClassifier",
+    "FlatStyleTransferNetwork",
     "SmallStyleTransferNetwork",
     "StyleTransferNetwork",
     "VGG16Features",

@@ -5,7 +5,6 @@ and Super-Resolution", https://arxiv.org/abs/1603.08155, supplementary table
 1, with 'same' padding, instance normalization and nearest upsampling.
 """
 
-import operator
 import os
 
 import keras
@@ -16,10 +15,9 @@ from fritz_compress.layers import (
     InstanceNormalization,
     StandardizeImage,
 )
-from fritz_compress.models.weights import load_weights
+from fritz_compress.models import building
 from fritz_compress.models.widths import scaled
 
-STRIDE = 4  # Two convolutions of stride 2: sizes must be a multiple of this.
 NORMALIZATIONS = {
     "instance": InstanceNormalization,
     "batch": layers.BatchNormalization,
@@ -56,6 +54,7 @@ class StyleTransferNetwork:
         filters: Channels at full, half and quarter size at alpha 1.0.
         blocks: Number of residual blocks.
         normalization: "instance" or "batch", where `build` is not told.
+        multiple: What height and width must be multiples of.
 
     Example:
 
@@ -64,9 +63,10 @@ class StyleTransferNetwork:
     108374
     """
 
-    filters: tuple[int, int, int] = (32, 64, 128)
+    filters: tuple[int, ...] = (32, 64, 128)
     blocks: int = 5
     normalization: str = "instance"
+    multiple: int = 4  # Two convolutions of stride 2.
 
     @classmethod
     def build(
@@ -106,15 +106,16 @@ class StyleTransferNetwork:
             scaled(filters, alpha, f"{cls.__name__}.filters[{i}]")
             for i, filters in enumerate(cls.filters)
         ]
-        inputs = cls._input(image_size, input_tensor)
+        inputs = cls.image_input(image_size, input_tensor)
         outputs = cls.network(cls.prepare(inputs), *widths)
-        if input_tensor is not None:
-            sources = keras.utils.get_source_inputs(inputs)
-            inputs = sources[0] if len(sources) == 1 else sources
-        model = keras.Model(inputs, outputs, name=cls._name())
-        if checkpoint_file is not None:
-            load_weights(model, checkpoint_file)
-        return model
+        return building.finished(cls, inputs, outputs, checkpoint_file)
+
+    @classmethod
+    def image_input(cls, image_size, input_tensor):
+        """RGB pictures, of a size that the network keeps."""
+        inputs = building.image_input(image_size, 3, input_tensor)
+        cls._check_size(inputs.shape[1:3])
+        return inputs
 
     @classmethod
     def prepare(cls, x):
@@ -184,29 +185,14 @@ class StyleTransferNetwork:
         return type(cls.__name__, (cls,), {"normalization": normalization})
 
     @classmethod
-    def _input(cls, image_size, input_tensor):
-        if image_size is not None:
-            image_size = _pair(image_size)
-        if input_tensor is None:
-            size = image_size or (None, None)
-            inputs = keras.Input((*size, 3), name="image")
-        elif keras.backend.is_keras_tensor(input_tensor):
-            inputs = input_tensor
-        else:
+    def _check_size(cls, size):
+        if any(side is not None and side % cls.multiple for side in size):
             raise ValueError(
-                "`input_tensor` must be a symbolic Keras tensor, such as "
-                "`keras.Input((480, 640, 3))`. Received: "
-                f"{type(input_tensor).__name__}."
+                "`image_size` must be (height, width), both multiples of "
+                f"{cls.multiple}, since the network makes them that much "
+                f"smaller. Received: {tuple(size)}. Pad or crop the picture, "
+                "or pass image_size=None for any size."
             )
-        _check_input(inputs.shape, image_size)
-        return inputs
-
-    @classmethod
-    def _name(cls):
-        return "".join(
-            f"_{letter.lower()}" if letter.isupper() else letter
-            for letter in cls.__name__
-        ).lstrip("_")
 
 
 class SmallStyleTransferNetwork(StyleTransferNetwork):
@@ -227,35 +213,3 @@ class SmallStyleTransferNetwork(StyleTransferNetwork):
 
     filters = (32, 32, 32)
     blocks = 3
-
-
-def _pair(image_size):
-    try:
-        height, width = map(operator.index, image_size)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "`image_size` must be two whole numbers, (height, width). "
-            f"Received: {image_size!r}."
-        ) from error
-    return height, width
-
-
-def _check_input(shape, image_size):
-    if len(shape) != 4 or shape[-1] != 3:
-        raise ValueError(
-            "A style transfer network expects RGB pictures of shape (batch, "
-            f"height, width, 3). Received: input of shape {tuple(shape)}."
-        )
-    size = tuple(shape[1:3])
-    if image_size is not None and tuple(image_size) != size:
-        raise ValueError(
-            f"`image_size` and `input_tensor` must agree. Received: "
-            f"image_size={tuple(image_size)}, input_tensor of shape "
-            f"{tuple(shape)}."
-        )
-    if any(side is not None and (side < 1 or side % STRIDE) for side in size):
-        raise ValueError(
-            f"`image_size` must be (height, width), both multiples of {STRIDE}"
-            f", since the network halves them twice. Received: {size}. Pad or "
-            "crop the picture, or pass image_size=None for any size."
-        )
