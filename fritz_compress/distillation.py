@@ -12,10 +12,11 @@ class PixelDistillation(keras.distillation.DistillationLoss):
     beside Keras' own (`FeatureDistillation` and others).
 
     Args:
-        texture_weight: See `losses.PixelLoss`. Defaults to 0.3.
+        texture_weight, grid_weight: See `losses.PixelLoss`. Default to 0.3
+            and 0.
 
     Raises:
-        ValueError: on construction if `texture_weight` is negative.
+        ValueError: on construction if a weight is negative.
 
     Example:
 
@@ -23,14 +24,17 @@ class PixelDistillation(keras.distillation.DistillationLoss):
     ...     teacher, student, PixelDistillation(), student_loss_weight=0.0)
     """
 
-    def __init__(self, texture_weight: float = 0.3):
-        self.loss = PixelLoss(texture_weight)
+    def __init__(self, texture_weight: float = 0.3, grid_weight: float = 0.0):
+        self.loss = PixelLoss(texture_weight, grid_weight)
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
         return self.loss(teacher_outputs, student_outputs)
 
     def get_config(self):
-        return {"texture_weight": self.loss.texture_weight}
+        return {
+            "texture_weight": self.loss.texture_weight,
+            "grid_weight": self.loss.grid_weight,
+        }
 
 
 def pixel_distiller(
@@ -39,6 +43,7 @@ def pixel_distiller(
     optimizer: keras.optimizers.Optimizer,
     texture_weight: float = 0.3,
     fixed_statistics: bool = False,
+    grid_weight: float = 0.0,
 ) -> keras.distillation.Distiller:
     """A compiled distiller that learns from photos alone.
 
@@ -53,6 +58,7 @@ def pixel_distiller(
         fixed_statistics: Whether the student learns as it will be used: batch
             normalizations keep their mean and variance, and their scale and
             offset are trained. Defaults to `False`.
+        grid_weight: See `losses.PixelLoss`. Defaults to 0.
 
     Raises:
         ValueError: if teacher and student have different shapes.
@@ -65,7 +71,7 @@ def pixel_distiller(
     distiller = kind(
         teacher,
         student,
-        PixelDistillation(texture_weight),
+        PixelDistillation(texture_weight, grid_weight),
         student_loss_weight=0.0,
         name=f"{student.name}_distiller",
     )

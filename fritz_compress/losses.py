@@ -11,26 +11,33 @@ HALF_RANGE = 127.5  # pixels of [0, 255] become units of [-1, 1]
 
 @keras.saving.register_keras_serializable("fritz_compress")
 class PixelLoss(keras.losses.Loss):
-    """Mean absolute error of pixels plus the error of their local texture.
+    """Mean absolute error of pixels, of their texture and of their grid.
 
     `mean|y - t| / 127.5 + texture_weight * sum over steps 1, 2, 4 and both
     axes of mean|e(y) - e(t)|`, with `e` the `ops.style.texture_energy` of the
     picture in units of 127.5. Plain L1 leaves fine texture out; the second
     term asks for its amount without asking for every grain's position.
 
+    A network that paints blocks of `block` pixels at once repeats itself from
+    block to block: `grid_weight * mean|g(y) - g(t)|` is added, with `g` the
+    `ops.style.grid_pattern`, to let it do so no more than its teacher.
+
     Args:
-        texture_weight: Weight of the texture term, 0 for plain L1. Defaults
-            to 0.3.
+        texture_weight: Weight of the texture term, 0 for none. Defaults to
+            0.3.
+        grid_weight: Weight of the grid term, 0 for none, the default.
+        block: Side of a block in pixels. Defaults to 4.
         name: Name of the loss.
 
     Call arguments:
         y_true: The teacher's pictures, `(batch, height, width, 3)` in
-            `[0, 255]`, sides of at least 12 pixels.
+            `[0, 255]`, sides of at least 12 pixels; with a grid term, sides
+            that are multiples of `block`, at least 8 of them.
         y_pred: The student's pictures, same shape.
 
     Raises:
-        ValueError: on construction if `texture_weight` is negative; when
-            called with a texture term on smaller pictures.
+        ValueError: on construction if a weight is negative or `block` below
+            2; when called on pictures that a term is too large for.
 
     Example:
 
@@ -39,35 +46,51 @@ class PixelLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self, texture_weight: float = 0.3, name: str = "pixel_loss", **kwargs
+        self,
+        texture_weight: float = 0.3,
+        grid_weight: float = 0.0,
+        block: int = 4,
+        name: str = "pixel_loss",
+        **kwargs,
     ):
-        if texture_weight < 0:
+        if texture_weight < 0 or grid_weight < 0:
             raise ValueError(
-                "`texture_weight` must not be negative; 0 switches the term "
-                f"off. Received: texture_weight={texture_weight}."
+                "`texture_weight` and `grid_weight` must not be negative; 0 "
+                "switches the term off. Received: texture_weight="
+                f"{texture_weight}, grid_weight={grid_weight}."
+            )
+        if block < 2:
+            raise ValueError(
+                "`block` is a side in pixels and must be at least 2. "
+                f"Received: block={block}."
             )
         super().__init__(name=name, **kwargs)
         self.texture_weight = texture_weight
+        self.grid_weight = grid_weight
+        self.block = block
 
     def call(self, y_true, y_pred):
         y_true = y_true / HALF_RANGE
         y_pred = y_pred / HALF_RANGE
         loss = _mean_absolute_error(y_true, y_pred)
-        if not self.texture_weight:
-            return loss
-        _check_sides(y_true.shape)
-        texture = sum(
-            _mean_absolute_error(
-                style.texture_energy(y_true, step, axis),
-                style.texture_energy(y_pred, step, axis),
+        if self.texture_weight:
+            _check_sides(y_true.shape)
+            loss += self.texture_weight * _texture_error(y_true, y_pred)
+        if self.grid_weight:
+            _check_blocks(y_true.shape, self.block)
+            loss += self.grid_weight * _mean_absolute_error(
+                style.grid_pattern(y_true, self.block),
+                style.grid_pattern(y_pred, self.block),
             )
-            for step in style.TEXTURE_STEPS
-            for axis in (1, 2)
-        )
-        return loss + self.texture_weight * texture
+        return loss
 
     def get_config(self):
-        return {**super().get_config(), "texture_weight": self.texture_weight}
+        return {
+            **super().get_config(),
+            "texture_weight": self.texture_weight,
+            "grid_weight": self.grid_weight,
+            "block": self.block,
+        }
 
 
 class PerceptualLoss(keras.losses.Loss):
@@ -159,7 +182,19 @@ class PerceptualLoss(keras.losses.Loss):
 
 
 def _mean_absolute_error(y_true, y_pred):
-    return ops.mean(ops.abs(y_true - y_pred), axis=(1, 2, 3))
+    errors = ops.abs(y_true - y_pred)
+    return ops.mean(errors, axis=tuple(range(1, len(errors.shape))))
+
+
+def _texture_error(y_true, y_pred):
+    return sum(
+        _mean_absolute_error(
+            style.texture_energy(y_true, step, axis),
+            style.texture_energy(y_pred, step, axis),
+        )
+        for step in style.TEXTURE_STEPS
+        for axis in (1, 2)
+    )
 
 
 def _check_sides(shape):
@@ -170,4 +205,15 @@ def _check_sides(shape):
             f"The texture term needs pictures of at least {least}x{least} "
             f"pixels. Received: {sides}. Use larger crops or "
             "texture_weight=0."
+        )
+
+
+def _check_blocks(shape, block):
+    least = style.GRID_WINDOW * block
+    sides = tuple(shape[1:3])
+    if any(side is None or side < least or side % block for side in sides):
+        raise ValueError(
+            f"The grid term needs pictures whose sides are multiples of {block}"
+            f" and at least {least} pixels. Received: {sides}. Use other crops "
+            "or grid_weight=0."
         )

@@ -2,10 +2,13 @@
 
 from fritz_compress.layers.activation_range import ActivationRange
 from fritz_compress.layers.concatenation_range import ConcatenationRange
+from fritz_compress.layers.crop_to_match import CropToMatch
+from fritz_compress.layers.depth_to_space import DepthToSpace
 from fritz_compress.layers.deprocess_stylized_image import (
     DeprocessStylizedImage,
 )
 from fritz_compress.layers.instance_normalization import InstanceNormalization
+from fritz_compress.layers.pad_to_multiple import PadToMultiple
 from fritz_compress.layers.quantized_layer import QuantizedLayer
 from fritz_compress.layers.range_rounding import RangeRounding
 from fritz_compress.layers.standardize_image import StandardizeImage
@@ -13,8 +16,11 @@ from fritz_compress.layers.standardize_image import StandardizeImage
 __all__ = [
     "ActivationRange",
     "ConcatenationRange",
+    "CropToMatch",
+    "DepthToSpace",
     "DeprocessStylizedImage",
     "InstanceNormalization",
+    "PadToMultiple",
     "QuantizedLayer",
     "RangeRounding",
     "StandardizeImage",

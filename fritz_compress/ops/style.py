@@ -4,6 +4,7 @@ from keras import ops
 
 TEXTURE_STEPS = (1, 2, 4)  # pixels between the two ends of a difference
 TEXTURE_WINDOW = 8  # pixels on a side
+GRID_WINDOW = 8  # blocks on a side
 
 
 def gram_matrix(features):
@@ -57,6 +58,31 @@ def texture_energy(images, step, axis):
     blocks = ops.average_pool(squares, 4, strides=4, padding="valid")
     means = ops.average_pool(blocks, 2, strides=1, padding="valid")
     return ops.sqrt(means + 1e-4)  # The gradient of the root at 0 is infinite.
+
+
+def grid_pattern(images, block):
+    """What repeats itself from block to block, all around.
+
+    The mean over windows of 8x8 blocks, every 4 blocks, of how far each pixel
+    of a block is from the block's mean: zero where nothing has the period of
+    the blocks. A network that paints whole blocks from one position leaves
+    such a pattern in flat areas, as a grid of dots.
+
+    Args:
+        images: Tensor of shape `(batch, height, width, channels)`, sides
+            multiples of `block` and of at least 8 blocks.
+        block: Side of a block in pixels.
+
+    Returns: tensor of shape `(batch, rows, columns, block**2, channels)`.
+    """
+    pixels = ops.space_to_depth(images, block, data_format="channels_last")
+    # Sizes of what is left are known, and the batch need not be.
+    *_, rows, columns, depth = pixels.shape
+    channels = depth // block**2
+    means = ops.average_pool(pixels, GRID_WINDOW, strides=4, padding="valid")
+    rows, columns = ((n - GRID_WINDOW) // 4 + 1 for n in (rows, columns))
+    means = ops.reshape(means, (-1, rows, columns, block**2, channels))
+    return means - ops.mean(means, axis=3, keepdims=True)
 
 
 def _difference(images, step, axis):

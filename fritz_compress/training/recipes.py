@@ -30,6 +30,7 @@ def distill(
     seed: int = 0,
     backup_dir: str | os.PathLike | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    grid_weight: float = 0.0,
 ) -> keras.callbacks.History:
     """Trains `student` in place on the exact pixels of `teacher`.
 
@@ -55,6 +56,8 @@ def distill(
             `None`. Calling again with the same arguments after a kill goes
             on from there, on the same schedule and the same crops.
         callbacks: More callbacks, such as `callbacks.FilterPruning`.
+        grid_weight: See `losses.PixelLoss`; for a student that paints blocks
+            of pixels, `models.FlatStyleTransferNetwork`. Defaults to 0.
 
     Returns: the history of `fit`.
 
@@ -68,7 +71,12 @@ def distill(
     batches = functools.partial(photos.batches, crop_size, batch_size, seed)
     with _frozen(teacher):
         distiller = pixel_distiller(
-            teacher, student, optimizer, texture_weight, fixed_statistics
+            teacher,
+            student,
+            optimizer,
+            texture_weight,
+            fixed_statistics,
+            grid_weight,
         )
         return _fit(distiller, batches, steps, backup_dir, callbacks)
 
