@@ -160,6 +160,14 @@ def average_pool(
     return total.sum(axis=(-2, -1)) / count.sum(axis=(-2, -1))
 
 
+def depth_to_space(x: np.ndarray, block: int) -> np.ndarray:
+    """Channel `(i * block + j) * C + c` to row i, column j of a block."""
+    batch, _, height, width = x.shape
+    x = x.reshape(batch, block, block, -1, height, width)
+    x = np.transpose(x, (0, 3, 4, 1, 5, 2))
+    return x.reshape(batch, -1, height * block, width * block)
+
+
 def interpolate(x: np.ndarray, axis: int, points: np.ndarray) -> np.ndarray:
     """Values at fractional positions of an axis, linear between neighbours.
 

@@ -13,6 +13,7 @@ from fritz_compress.convert.channels_first import (
     average_pool,
     convolve,
     deconvolve,
+    depth_to_space,
     interpolate,
     max_pool,
     moments,
@@ -274,6 +275,13 @@ def _crop(params, x):
     return x[:, :, top : height - bottom, left : width - right]
 
 
+def _reorganize_data(params, x):
+    """ReorganizationType: SPACE_TO_DEPTH = 0, DEPTH_TO_SPACE = 1."""
+    if params.mode != 1:
+        raise ConversionError("only depth to space is known.")
+    return depth_to_space(x, params.blockSize)
+
+
 def _flat(x, channels_last):
     if channels_last:
         x = np.transpose(x, (0, 2, 3, 1))
@@ -309,6 +317,7 @@ LAYERS = {
     "multiply": _multiply,
     "padding": _padding,
     "pooling": _pooling,
+    "reorganizeData": _reorganize_data,
     "reshape": _reshape,
     "scale": _scale,
     "softmax": _softmax,

@@ -25,7 +25,13 @@ from fritz_compress.convert.neural_network_rules.common import (
     channels_first,
     refuse,
 )
-from fritz_compress.layers import DeprocessStylizedImage, InstanceNormalization
+from fritz_compress.layers import (
+    CropToMatch,
+    DeprocessStylizedImage,
+    DepthToSpace,
+    InstanceNormalization,
+    PadToMultiple,
+)
 
 
 def write(writer, node, sources, target) -> None:
@@ -55,6 +61,8 @@ def is_identity(node) -> bool:
     """Whether the layer only matters in training, or does nothing."""
     if type(node.operation) is layers.Activation:
         return node.operation.activation is keras.activations.linear
+    if type(node.operation) in (CropToMatch, PadToMultiple):
+        return node.inputs[0].shape == node.outputs[0].shape
     return type(node.operation) in IDENTITIES
 
 
@@ -104,6 +112,8 @@ _add = functools.partial(merging.elementwise, mode="ADD")
 _multiply = functools.partial(merging.elementwise, mode="MULTIPLY")
 
 RULES = {
+    CropToMatch: shapes.crop_to_match,
+    DepthToSpace: shapes.depth_to_space,
     DeprocessStylizedImage: normalization.deprocess,
     InstanceNormalization: normalization.instance_normalization,
     layers.Activation: activations.activation,
@@ -132,6 +142,7 @@ RULES = {
     layers.MaxPooling2D: functools.partial(shapes.pooling2d, kind="MAX"),
     layers.Minimum: functools.partial(merging.elementwise, mode="MIN"),
     layers.Multiply: _multiply,
+    PadToMultiple: shapes.pad_to_multiple,
     layers.PReLU: activations.prelu,
     layers.ReLU: activations.relu,
     layers.Rescaling: normalization.rescaling,

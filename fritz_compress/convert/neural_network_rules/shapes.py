@@ -71,6 +71,37 @@ def cropping2d(writer, node, sources, target):
     )
 
 
+def pad_to_multiple(writer, node, sources, target):
+    (height, width), (new_height, new_width) = _sizes(node)
+    writer.builder.add_padding(
+        writer.layer(),
+        0,
+        new_width - width,
+        0,
+        new_height - height,
+        None,
+        sources[0],
+        target,
+        padding_type="reflection",
+    )
+
+
+def crop_to_match(writer, node, sources, target):
+    (height, width), (new_height, new_width) = _sizes(node)
+    edges = (0, width - new_width, 0, height - new_height)
+    writer.builder.add_crop(writer.layer(), *edges, [0, 0], sources[:1], target)
+
+
+def depth_to_space(writer, node, sources, target):
+    writer.builder.add_reorganize_data(
+        writer.layer(),
+        sources[0],
+        target,
+        mode="DEPTH_TO_SPACE",  # In TensorFlow's order of channels.
+        block_size=node.operation.block_size,
+    )
+
+
 def flatten(writer, node, sources, target):
     check_channels_last(node)
     # Mode 1 is CHANNEL_LAST: numbers in the order in which Keras has them.
@@ -82,3 +113,8 @@ def reshape(writer, node, sources, target):
     writer.builder.add_reshape(
         writer.layer(), sources[0], target, (*shape, 1, 1)[:3], 1
     )
+
+
+def _sizes(node):
+    """(height, width) of the first input and of the output."""
+    return node.inputs[0].shape[1:3], node.outputs[0].shape[1:3]

@@ -3,6 +3,7 @@
 import keras
 
 from fritz_compress import graph
+from fritz_compress.layers import CropToMatch, DepthToSpace, PadToMultiple
 from fritz_compress.quantization.aware_building import Builder, Value
 from fritz_compress.quantization.aware_chains import Chain
 
@@ -28,9 +29,13 @@ LAYERS = (
     keras.layers.UpSampling1D,
     keras.layers.ZeroPadding1D,
     keras.layers.ZeroPadding2D,
+    CropToMatch,
+    DepthToSpace,
+    PadToMultiple,
 )
 # Operations of `keras.ops`, by the name of their class.
 OPERATIONS = (
+    "DepthToSpace",
     "ExpandDims",
     "Flip",
     "GetItem",
@@ -39,6 +44,7 @@ OPERATIONS = (
     "Repeat",
     "Reshape",
     "Roll",
+    "SpaceToDepth",
     "Split",
     "Squeeze",
     "Swapaxes",

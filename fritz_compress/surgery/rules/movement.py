@@ -4,6 +4,7 @@ import numpy as np
 from keras import layers, ops
 
 from fritz_compress.graph import Tensor
+from fritz_compress.layers import DepthToSpace
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import rule
@@ -16,8 +17,9 @@ from fritz_compress.surgery.values import Strand, Value
     layers.Flatten,
     layers.Permute,
     layers.RepeatVector,
-    *"Concatenate ExpandDims Flip Moveaxis Ravel Repeat Stack".split(),
-    *"Swapaxes Tile Transpose Unstack Vstack Hstack".split(),
+    DepthToSpace,
+    *"Concatenate DepthToSpace ExpandDims Flip Moveaxis Ravel Repeat Stack".split(),
+    *"SpaceToDepth Swapaxes Tile Transpose Unstack Vstack Hstack".split(),
 )
 def moved(call: Call) -> list[Value]:
     return move(call)

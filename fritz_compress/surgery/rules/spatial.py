@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from fritz_compress.layers import CropToMatch, PadToMultiple
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import channel_axis, rule
@@ -30,6 +31,8 @@ from fritz_compress.surgery.values import Value
     layers.ZeroPadding1D,
     layers.ZeroPadding2D,
     layers.ZeroPadding3D,
+    CropToMatch,
+    PadToMultiple,
     *"AdaptiveAveragePool AdaptiveMaxPool AveragePool MaxPool".split(),
 )
 def resample(call: Call) -> list[Value]:
