@@ -26,7 +26,7 @@ NOUNS = {
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """
-        ActivationRange ConcatenationRange DeprocessStylizedImage
+        ActivationRange ChannelShuffle ConcatenationRange DeprocessStylizedImage
         InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
     """,
     "models": """

@@ -1,6 +1,7 @@
 """Keras layers that the package adds to `keras.layers`."""
 
 from fritz_compress.layers.activation_range import ActivationRange
+from fritz_compress.layers.channel_shuffle import ChannelShuffle
 from fritz_compress.layers.concatenation_range import ConcatenationRange
 from fritz_compress.layers.crop_to_match import CropToMatch
 from fritz_compress.layers.depth_to_space import DepthToSpace
@@ -15,6 +16,7 @@ from fritz_compress.layers.standardize_image import StandardizeImage
 
 __all__ = [
     "ActivationRange",
+    "ChannelShuffle",
     "ConcatenationRange",
     "CropToMatch",
     "DepthToSpace",

@@ -12,6 +12,24 @@ from fritz_compress.models.weights import load_weights
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+def checked_size(image_size: Any) -> tuple[int, int]:
+    """A height and a width.
+
+    Raises:
+        ValueError: for what is not two positive whole numbers.
+    """
+    try:
+        height, width = map(operator.index, image_size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise ValueError(
+            "`image_size` must be two whole numbers, (height, width), both "
+            f"positive. Received: {image_size!r}."
+        )
+    return height, width
+
+
 def image_input(
     image_size: tuple[int, int] | None,
     channels: int | None,
@@ -38,7 +56,7 @@ def image_input(
             "`keras.config.set_image_data_format('channels_last')` first."
         )
     if image_size is not None:
-        image_size = _size(image_size)
+        image_size = checked_size(image_size)
     if input_tensor is None:
         size = image_size or (None, None)
         return keras.Input((*size, channels), name="image")
@@ -70,19 +88,6 @@ def finished(
     if checkpoint_file is not None:
         load_weights(model, checkpoint_file)
     return model
-
-
-def _size(image_size: Any) -> tuple[int, int]:
-    try:
-        height, width = map(operator.index, image_size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if min(height, width) < 1:
-        raise ValueError(
-            "`image_size` must be two whole numbers, (height, width), both "
-            f"positive. Received: {image_size!r}."
-        )
-    return height, width
 
 
 def _check_tensor(tensor, image_size, channels):

@@ -23,6 +23,7 @@ class ImageClassifier:
         smallest: Side of the smallest picture that the layers let through.
         flattens: Whether the head counts positions, so that with it the
             size of the pictures must be known.
+        kernel_initializer: Of convolutions made by `convolution`.
 
     Example:
 
@@ -37,6 +38,7 @@ class ImageClassifier:
     channels: int = 3
     smallest: int = 1
     flattens: bool = False
+    kernel_initializer: str = "glorot_uniform"
 
     @classmethod
     def build(
@@ -64,8 +66,8 @@ class ImageClassifier:
             classifier_activation: Of the last layer; `None` for logits.
             checkpoint_file: Weights to load: `.weights.h5`, `.keras`, `.h5`
                 or `.npz`.
-            input_tensor: Keras tensor to build on, in place of a new input.
-                Its size is used and `image_size` must agree or be `None`.
+            input_tensor: Keras tensor to build on, in place of a new input;
+                its size is used, not `image_size`.
             channels: Of a picture. Defaults to those of `input_tensor`, else
                 to the attribute of the class.
             **options: Of the network; see its class.
@@ -86,7 +88,8 @@ class ImageClassifier:
             channels = check_count("channels", channels)
         elif input_tensor is None:
             channels = cls.channels
-        inputs = image_input(image_size, channels, input_tensor)
+        size = image_size if input_tensor is None else None
+        inputs = image_input(size, channels, input_tensor)
         cls._check_size(inputs.shape[1:3], include_top)
         outputs = cls.features(inputs, alpha, **options)
         if include_top:
@@ -106,6 +109,40 @@ class ImageClassifier:
         """The head: the mean of every feature map, then a dense layer."""
         x = layers.GlobalAveragePooling2D(name="average")(x)
         return cls.predictions(x, classes, activation)
+
+    @classmethod
+    def convolution(
+        cls,
+        x,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        *,
+        groups: int = 1,
+        padding: str = "same",
+        activation: str | None = "relu",
+        name: str,
+    ):
+        """Convolution without bias, normalization, activation."""
+        x = layers.Conv2D(
+            filters,
+            kernel_size,
+            strides,
+            padding=padding,
+            groups=groups,
+            use_bias=False,
+            kernel_initializer=cls.kernel_initializer,
+            name=f"{name}_convolution",
+        )(x)
+        return cls.normalize(x, name, activation)
+
+    @classmethod
+    def normalize(cls, x, name: str, activation: str | None = "relu"):
+        """What follows a convolution: normalization, activation."""
+        x = layers.BatchNormalization(name=f"{name}_normalization")(x)
+        if activation is None:
+            return x
+        return layers.Activation(activation, name=f"{name}_{activation}")(x)
 
     @classmethod
     def predictions(cls, x, classes: int, activation):
