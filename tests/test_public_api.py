@@ -30,8 +30,10 @@ NOUNS = {
         InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
     """,
     "models": """
-        ImageClassifier SmallStyleTransferNetwork StyleTransferNetwork
-        VGG16Features load_pretrained
+        CifarResNet CifarVGG16 EfficientNetLite0 FlatStyleTransferNetwork
+        ImageClassifier LeNet300100 LeNet5 MobileNetV1 MobileNetV2 ShuffleNetV1
+        ShuffleNetV2 SmallStyleTransferNetwork SqueezeNet StyleTransferNetwork
+        VGG16 VGG16Features load_pretrained
     """,
     "quantization": """
         AwareConfig ConfigByLayer Integers QuantizationReport QuantizedWeight

@@ -56,6 +56,7 @@ class MobileNetV1(ImageClassifier):
         (1024, 1),
     )
     dropout: float = 1e-3
+    smallest = 31
 
     @classmethod
     def build(

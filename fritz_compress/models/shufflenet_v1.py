@@ -73,7 +73,7 @@ class ShuffleNetV1(ShuffleNet):
             ValueError: for groups that the paper does not have, and as
                 `ImageClassifier.build`.
         """
-        if groups not in cls.widths:
+        if groups not in tuple(cls.widths):
             raise ValueError(
                 f"`groups` must be one of {', '.join(map(str, cls.widths))}. "
                 f"Received: groups={groups!r}."

@@ -93,7 +93,7 @@ class ShuffleNetV2(ShuffleNet):
     @classmethod
     def _widths(cls, alpha):
         """Channels of the stem, the first stage and the last convolution."""
-        if alpha in cls.widths:
+        if alpha in tuple(cls.widths):
             return (cls.stem, *cls.widths[alpha])
         first, last = cls.widths[1.0]
         return (
