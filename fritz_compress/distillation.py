@@ -12,8 +12,8 @@ class PixelDistillation(keras.distillation.DistillationLoss):
     beside Keras' own (`FeatureDistillation` and others).
 
     Args:
-        texture_weight, grid_weight: See `losses.PixelLoss`. Default to 0.3
-            and 0.
+        texture_weight, grid_weight, grid_share: See `losses.PixelLoss`.
+            Default to 0.3, 0 and 1.
 
     Raises:
         ValueError: on construction if a weight is negative.
@@ -24,8 +24,13 @@ class PixelDistillation(keras.distillation.DistillationLoss):
     ...     teacher, student, PixelDistillation(), student_loss_weight=0.0)
     """
 
-    def __init__(self, texture_weight: float = 0.3, grid_weight: float = 0.0):
-        self.loss = PixelLoss(texture_weight, grid_weight)
+    def __init__(
+        self,
+        texture_weight: float = 0.3,
+        grid_weight: float = 0.0,
+        grid_share: float = 1.0,
+    ):
+        self.loss = PixelLoss(texture_weight, grid_weight, grid_share)
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
         return self.loss(teacher_outputs, student_outputs)
@@ -34,6 +39,7 @@ class PixelDistillation(keras.distillation.DistillationLoss):
         return {
             "texture_weight": self.loss.texture_weight,
             "grid_weight": self.loss.grid_weight,
+            "grid_share": self.loss.grid_share,
         }
 
 
@@ -44,6 +50,7 @@ def pixel_distiller(
     texture_weight: float = 0.3,
     fixed_statistics: bool = False,
     grid_weight: float = 0.0,
+    grid_share: float = 1.0,
 ) -> keras.distillation.Distiller:
     """A compiled distiller that learns from photos alone.
 
@@ -58,7 +65,7 @@ def pixel_distiller(
         fixed_statistics: Whether the student learns as it will be used: batch
             normalizations keep their mean and variance, and their scale and
             offset are trained. Defaults to `False`.
-        grid_weight: See `losses.PixelLoss`. Defaults to 0.
+        grid_weight, grid_share: See `losses.PixelLoss`. Default to 0 and 1.
 
     Raises:
         ValueError: if teacher and student have different shapes.
@@ -71,7 +78,7 @@ def pixel_distiller(
     distiller = kind(
         teacher,
         student,
-        PixelDistillation(texture_weight, grid_weight),
+        PixelDistillation(texture_weight, grid_weight, grid_share),
         student_loss_weight=0.0,
         name=f"{student.name}_distiller",
     )

@@ -19,13 +19,16 @@ class PixelLoss(keras.losses.Loss):
     term asks for its amount without asking for every grain's position.
 
     A network that paints blocks of `block` pixels at once repeats itself from
-    block to block: `grid_weight * mean|g(y) - g(t)|` is added, with `g` the
-    `ops.style.grid_pattern`, to let it do so no more than its teacher.
+    block to block, which shows as a grid of dots in flat areas. `grid_weight *
+    mean|g(y) - grid_share * g(t)|` is added against it, with `g` the
+    `ops.style.grid_pattern`.
 
     Args:
         texture_weight: Weight of the texture term, 0 for none. Defaults to
             0.3.
         grid_weight: Weight of the grid term, 0 for none, the default.
+        grid_share: How much of the teacher's own repetition to keep, from 0
+            to 1. Defaults to 1, all.
         block: Side of a block in pixels. Defaults to 4.
         name: Name of the loss.
 
@@ -36,8 +39,9 @@ class PixelLoss(keras.losses.Loss):
         y_pred: The student's pictures, same shape.
 
     Raises:
-        ValueError: on construction if a weight is negative or `block` below
-            2; when called on pictures that a term is too large for.
+        ValueError: on construction if a weight is negative, `grid_share` not
+            in `[0, 1]` or `block` below 2; when called on pictures that are
+            too small for a term.
 
     Example:
 
@@ -49,6 +53,7 @@ class PixelLoss(keras.losses.Loss):
         self,
         texture_weight: float = 0.3,
         grid_weight: float = 0.0,
+        grid_share: float = 1.0,
         block: int = 4,
         name: str = "pixel_loss",
         **kwargs,
@@ -59,6 +64,11 @@ class PixelLoss(keras.losses.Loss):
                 "switches the term off. Received: texture_weight="
                 f"{texture_weight}, grid_weight={grid_weight}."
             )
+        if not 0 <= grid_share <= 1:
+            raise ValueError(
+                "`grid_share` is a fraction in [0, 1]. Received: "
+                f"grid_share={grid_share}."
+            )
         if block < 2:
             raise ValueError(
                 "`block` is a side in pixels and must be at least 2. "
@@ -67,6 +77,7 @@ class PixelLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.texture_weight = texture_weight
         self.grid_weight = grid_weight
+        self.grid_share = grid_share
         self.block = block
 
     def call(self, y_true, y_pred):
@@ -79,7 +90,7 @@ class PixelLoss(keras.losses.Loss):
         if self.grid_weight:
             _check_blocks(y_true.shape, self.block)
             loss += self.grid_weight * _mean_absolute_error(
-                style.grid_pattern(y_true, self.block),
+                self.grid_share * style.grid_pattern(y_true, self.block),
                 style.grid_pattern(y_pred, self.block),
             )
         return loss
@@ -89,6 +100,7 @@ class PixelLoss(keras.losses.Loss):
             **super().get_config(),
             "texture_weight": self.texture_weight,
             "grid_weight": self.grid_weight,
+            "grid_share": self.grid_share,
             "block": self.block,
         }
 

@@ -31,6 +31,7 @@ def distill(
     backup_dir: str | os.PathLike | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     grid_weight: float = 0.0,
+    grid_share: float = 1.0,
 ) -> keras.callbacks.History:
     """Trains `student` in place on the exact pixels of `teacher`.
 
@@ -56,8 +57,9 @@ def distill(
             `None`. Calling again with the same arguments after a kill goes
             on from there, on the same schedule and the same crops.
         callbacks: More callbacks, such as `callbacks.FilterPruning`.
-        grid_weight: See `losses.PixelLoss`; for a student that paints blocks
-            of pixels, `models.FlatStyleTransferNetwork`. Defaults to 0.
+        grid_weight, grid_share: See `losses.PixelLoss`; for a student that
+            paints blocks of pixels, `models.FlatStyleTransferNetwork`. Default
+            to 0 and 1.
 
     Returns: the history of `fit`.
 
@@ -77,6 +79,7 @@ def distill(
             texture_weight,
             fixed_statistics,
             grid_weight,
+            grid_share,
         )
         return _fit(distiller, batches, steps, backup_dir, callbacks)
 

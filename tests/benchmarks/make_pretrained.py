@@ -17,8 +17,13 @@ the VGG16 features. Stages, in this order, each resumable after a kill:
                 its statistics: the pixels of the teacher
     rounded     the folded network, more of the same with coarsely rounded
                 activations, so that an integer file paints as it does
-    publish     what is in WORK of teacher, student, tiny and rounded, into the
-                package
+    flat        flat network, alpha 0.5 (16 channels): the pixels of the
+                teacher, half as much of its regular grid
+    flat_wide   the same, alpha 1.0 (32 channels)
+    flat_tiny   the same, alpha 0.375 (12 channels)
+    scream      the network of `flat`, perceptual training on another painting
+    publish     what is in WORK of all but imitation, painter and folded, into
+                the package
 
 Each stage leaves `WORK/STAGE.npz`, and `judge.py` measures it. Fine-tuned
 networks can be averaged with what they started from: Wortsman et al., "Model
@@ -38,6 +43,7 @@ from fritz_compress import training
 from fritz_compress.callbacks import FilterPruning
 from fritz_compress.convert.style_transfer_2018 import load_style_transfer_2018
 from fritz_compress.models import (
+    FlatStyleTransferNetwork,
     SmallStyleTransferNetwork,
     StyleTransferNetwork,
     VGG16Features,
@@ -46,6 +52,19 @@ from fritz_compress.surgery import fold_normalization, remove_pruned_filters
 
 # Photos of DATA/photos that no training sees, beside china and chelsea.
 HELD_OUT = ("autumn", "dog", "freshflower", "garden", "kite", "path")
+
+# Network of the package: the stage that makes it.
+PUBLISHED = {
+    "starry_night_teacher": "teacher",
+    "starry_night_student": "student",
+    "starry_night_tiny": "tiny",
+    "starry_night_folded": "rounded",
+    "starry_night_flat": "flat",
+    "starry_night_flat_wide": "flat_wide",
+    "starry_night_flat_tiny": "flat_tiny",
+    "the_scream_flat": "scream",
+}
+HALF_PRECISION = ("teacher", "flat", "flat_wide", "flat_tiny", "scream")
 
 
 class Progress(keras.callbacks.Callback):
@@ -188,16 +207,56 @@ def rounded(args, photos):
     )
 
 
+def flat(args, photos, alpha=0.5, steps=8000):
+    model = FlatStyleTransferNetwork.build(None, alpha)
+    return model, lambda backup: training.distill(
+        large(args.work / "teacher.npz"),
+        model,
+        photos,
+        steps=args.steps or steps,
+        grid_weight=1.0,
+        grid_share=0.5,
+        backup_dir=backup,
+        callbacks=[Progress()],
+    )
+
+
+def flat_wide(args, photos):
+    return flat(args, photos, 1.0, 6000)
+
+
+def flat_tiny(args, photos):
+    return flat(args, photos, 0.375)
+
+
+def scream(args, photos):
+    style = training.read_photo(args.data / "styles" / "the_scream.jpg")
+    model = FlatStyleTransferNetwork.build(
+        None, 0.5, checkpoint_file=args.work / "flat.npz"
+    )
+    extractor = VGG16Features.build(
+        args.data / "vgg16_block1_to_block4_float16.npz"
+    )
+    return model, lambda backup: training.train_perceptual(
+        model,
+        extractor,
+        np.asarray(style.resize((256, 256))),
+        photos,
+        steps=args.steps or 1500,
+        backup_dir=backup,
+        callbacks=[Progress()],
+    )
+
+
 def publish(args):
-    """The teacher's values are those of float16; it is stored as such."""
+    """In float16 where the card says so: nobody can see the difference."""
     package = pathlib.Path(fritz_compress.pretrained.__file__).parent
-    for name in ("teacher", "student", "tiny", "folded"):
-        stage = "rounded" if name == "folded" else name
+    for name, stage in PUBLISHED.items():
         with np.load(args.work / f"{stage}.npz") as archive:
             arrays = {name: archive[name] for name in archive.files}
-        if stage == "teacher":
+        if stage in HALF_PRECISION:
             arrays = {k: v.astype("float16") for k, v in arrays.items()}
-        np.savez_compressed(package / f"starry_night_{name}.npz", **arrays)
+        np.savez_compressed(package / f"{name}.npz", **arrays)
 
 
 def large(path):
@@ -218,6 +277,10 @@ STAGES = {
         tiny,
         folded,
         rounded,
+        flat,
+        flat_wide,
+        flat_tiny,
+        scream,
     )
 }
 
