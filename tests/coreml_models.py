@@ -5,7 +5,13 @@ import numpy as np
 from helpers import distinct_weights
 from keras import layers
 
-from fritz_compress.layers import DeprocessStylizedImage, InstanceNormalization
+from fritz_compress.layers import (
+    CropToMatch,
+    DepthToSpace,
+    DeprocessStylizedImage,
+    InstanceNormalization,
+    PadToMultiple,
+)
 
 PICTURE = (7, 10, 4)  # Odd height, so that stride 2 pads on one side only.
 
@@ -90,6 +96,9 @@ SINGLE_LAYERS = {
     "flatten": lambda: layers.Flatten(),
     "reshape": lambda: layers.Reshape((5, 7, 8)),
     "reshape to a vector": lambda: layers.Reshape((-1,)),
+    "depth to space": lambda: DepthToSpace(2),
+    "pad to multiple": lambda: PadToMultiple(4),
+    "nothing to pad": lambda: PadToMultiple(1),
     "dropout at the end": lambda: layers.Dropout(0.5),
 }
 
@@ -108,6 +117,10 @@ MERGES = {
     "maximum": layers.maximum,
     "minimum": layers.minimum,
     "concatenate": layers.concatenate,
+    "crop": lambda pair: CropToMatch()(
+        [pair[0], layers.Cropping2D(((0, 2), (0, 3)))(pair[1])]
+    ),
+    "nothing to crop": lambda pair: CropToMatch()(pair),
     "raw add": lambda pair: pair[0] + pair[1],
     "raw subtract": lambda pair: pair[1] - pair[0],
     "raw multiply": lambda pair: pair[0] * pair[1],

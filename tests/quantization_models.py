@@ -5,6 +5,8 @@ import numpy as np
 from helpers import distinct_weights
 from keras import layers, ops
 
+from fritz_compress.layers import CropToMatch, DepthToSpace, PadToMultiple
+
 
 def data_for(model, count=8):
     """Inputs for a model that has one, numbers around zero."""
@@ -65,6 +67,8 @@ def _moved(x):
     x = layers.Conv2D(8, 3, activation="relu")(x)
     x = layers.Permute((2, 1, 3))(layers.Cropping2D(1)(x))
     x = layers.UpSampling2D(2)(layers.Dropout(0.2)(x))
+    y = DepthToSpace(2)(layers.Conv2D(32, 1)(PadToMultiple(5)(x)))
+    x = CropToMatch()([y, x])
     x = layers.Reshape((-1, 4))(layers.ZeroPadding2D(1)(x))
     return layers.Dense(3)(layers.Flatten()(x))
 

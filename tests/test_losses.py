@@ -72,6 +72,83 @@ def test_pixel_loss_adds_the_error_of_texture():
     assert loss == pytest.approx(expected, rel=1e-4)
 
 
+def numpy_grid(images, block):
+    """Window by window and place by place, as the definition says."""
+    _, height, width, _ = images.shape
+    side = 8 * block
+    rows = range(0, height - side + 1, 4 * block)
+    columns = range(0, width - side + 1, 4 * block)
+    patterns = []
+    for r in rows:
+        for c in columns:
+            window = images[:, r : r + side, c : c + side]
+            places = [
+                window[:, i::block, j::block].mean((1, 2))
+                for i in range(block)
+                for j in range(block)
+            ]
+            patterns.append(np.array(places) - np.mean(places, axis=0))
+    pattern = np.moveaxis(np.array(patterns), 2, 0)
+    return pattern.reshape(len(images), len(rows), len(columns), block**2, 3)
+
+
+@pytest.mark.parametrize("block", [2, 4])
+def test_grid_pattern_is_the_mean_place_of_a_block(block):
+    images = np.random.default_rng(0).uniform(0, 1, (2, 48, 64, 3))
+    np.testing.assert_allclose(
+        style.grid_pattern(images.astype("float32"), block),
+        numpy_grid(images, block),
+        atol=1e-5,
+    )
+
+
+def test_only_what_repeats_leaves_a_grid_pattern():
+    dots = np.zeros((1, 32, 32, 3), "float32")
+    dots[:, ::4, ::4] = 16
+    pattern = np.asarray(style.grid_pattern(dots, 4))
+    # One place of sixteen is 16, their mean is 1.
+    np.testing.assert_allclose(pattern[0, 0, 0, :, 0], [15] + [-1] * 15)
+    ramp = np.broadcast_to(
+        np.arange(3.0)[:, None, None, None] * 9, (3, 32, 32, 3)
+    )
+    assert not np.asarray(style.grid_pattern(ramp.astype("float32"), 4)).any()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_pixel_loss_adds_the_error_of_the_grid(share):
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0, 255, (2, 2, 36, 40, 3)).astype("float32")
+    grid = np.abs(
+        share * numpy_grid(a / 127.5, 4) - numpy_grid(b / 127.5, 4)
+    ).mean()
+    expected = np.abs(a - b).mean() / 127.5 + 2.5 * grid
+    loss = PixelLoss(texture_weight=0, grid_weight=2.5, grid_share=share)
+    assert float(loss(a, b)) == pytest.approx(expected, rel=1e-4)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+    assert (again.grid_weight, again.grid_share) == (2.5, share)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"grid_weight": -1}, "must not be negative.*grid_weight=-1"),
+        ({"grid_share": 1.5}, "fraction in .0, 1.*grid_share=1.5"),
+        ({"block": 1}, "at least 2. Received: block=1"),
+    ],
+)
+def test_grid_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PixelLoss(**arguments)
+
+
+@pytest.mark.parametrize("size", [(28, 32), (32, 33)])
+def test_pictures_without_whole_blocks_are_an_error(size):
+    x = np.ones((1, *size, 3), "float32")
+    with pytest.raises(ValueError, match="multiples of 4 and at least 32"):
+        PixelLoss(grid_weight=1.0)(x, x)
+
+
 def test_pixel_loss_of_equal_pictures_is_zero_and_survives_saving():
     loss = keras.losses.deserialize(
         keras.losses.serialize(PixelLoss(texture_weight=0.7))

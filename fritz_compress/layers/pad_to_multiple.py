@@ -17,14 +17,13 @@ class PadToMultiple(keras.layers.Layer):
         **kwargs: `keras.layers.Layer` arguments such as `name`.
 
     Input shape: `(batch, height, width, channels)`. A side that does not fit
-        must be longer than what is added to it, at least `multiple // 2 + 1`
-        pixels in any case.
+        must be longer than what is added to it.
     Output shape: height and width rounded up to multiples of `multiple`.
 
     Raises:
         ValueError: on construction if `multiple` is not a whole number of at
             least 1; when called on an input that does not have four axes, or
-            on one too small to be mirrored.
+            on one with a side too short to be mirrored.
 
     Example:
 

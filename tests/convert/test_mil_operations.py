@@ -149,6 +149,12 @@ CASES = {
     "elu": [({"x": SIGNS, "alpha": 2.0}, [-1.2642411, 0, 1, 2])],
     "equal": [({"x": SIGNS, "y": 1}, [False, False, True, False])],
     "erf": [({"x": SIGNS}, [-0.84270079, 0, 0.84270079, 0.99532227])],
+    "depth_to_space": [
+        (
+            {"x": np.arange(8.0).reshape(1, 8, 1, 1), "block_size": 2},
+            [[[0, 2], [4, 6]], [[1, 3], [5, 7]]],
+        )
+    ],
     "exp": [({"x": SIGNS}, [0.36787944, 1, np.e, np.e**2])],
     "expand_dims": [({"x": X, "axes": [0, 3]}, [[[[1], [2]], [[3], [4]]]])],
     "gelu": [

@@ -461,6 +461,19 @@ def test_reshape_in_both_orders(mode, expected):
     assert run(network, PIXELS).tolist() == expected
 
 
+def test_depth_to_space():
+    network = builder((8, 1, 1), (2, 2, 2))
+    network.add_reorganize_data("d", "x", "y", "DEPTH_TO_SPACE", 2)
+    pixel = np.arange(8, dtype="float32").reshape(1, 1, 1, 8)
+    # Two numbers for each place of the block, row by row.
+    expected = [[[[0, 1], [2, 3]], [[4, 5], [6, 7]]]]
+    assert run(network, pixel).tolist() == expected
+    network = builder((8, 1, 1), (2, 2, 2))
+    network.add_reorganize_data("d", "x", "y", "PIXEL_SHUFFLE", 2)
+    with pytest.raises(ConversionError, match="only depth to space is known"):
+        run(network, pixel)
+
+
 @pytest.mark.parametrize(
     "shape, values, expected",
     [

@@ -39,6 +39,21 @@ def test_variation_of_a_checkerboard():
     assert fidelity.variation(board[..., None]) == 20.0
 
 
+def test_grid_strength_of_dots_and_of_noise():
+    rng = np.random.default_rng(0)
+    pictures = rng.uniform(0, 255, (3, 66, 130, 3))
+    assert fidelity.grid_strength(pictures) < 3
+    pictures[..., 1::4, 2::4, :] += 40
+    # One place of sixteen is 40 above the others: sqrt(15) / 16 of that.
+    strength = fidelity.grid_strength(pictures)
+    assert strength == pytest.approx(40 * 15**0.5 / 16, rel=0.1)
+    plain = np.zeros((8, 8, 1))
+    plain[::4, ::4] = 16
+    assert fidelity.grid_strength(plain) == pytest.approx(15**0.5)
+    assert fidelity.grid_strength(plain, block=8) > 0
+    assert fidelity.grid_strength(np.ones((9, 11, 3))) == 0
+
+
 def test_a_linear_change_of_colors_is_found_exactly():
     rng = np.random.default_rng(0)
     photo = rng.uniform(50, 200, (8, 8, 3))

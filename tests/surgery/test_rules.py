@@ -4,11 +4,16 @@ import keras
 import numpy as np
 import pytest
 from helpers import distinct_weights
-from keras import layers
+from keras import layers, ops
 from removal_oracle import assert_exact
 
 from fritz_compress import surgery
-from fritz_compress.layers import InstanceNormalization
+from fritz_compress.layers import (
+    CropToMatch,
+    DepthToSpace,
+    InstanceNormalization,
+    PadToMultiple,
+)
 
 
 def chain(*parts, size=(8, 8, 3), **kwargs):
@@ -52,6 +57,7 @@ BETWEEN = {
     "activity_regularization": layers.ActivityRegularization,
     "average_pooling": lambda: layers.AveragePooling2D(2),
     "cropping": lambda: layers.Cropping2D(1),
+    "pad_to_multiple": lambda: PadToMultiple(4),
     "dropout": lambda: layers.Dropout(0.5),
     "elu": layers.ELU,
     "gaussian_noise": lambda: layers.GaussianNoise(0.1),
@@ -76,6 +82,47 @@ def test_layers_that_leave_channels_in_place(between):
         layers.Conv2D(4, 3, name="consumer"),
     )
     assert_exact(model, {"producer": [1, 4]}, {"consumer": (2, [1, 4])})
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_depth_to_space_ties_the_places_of_a_block(raw):
+    """Output channel c is made of input channels c, 3 + c, 6 + c, 9 + c."""
+
+    def rearrange(x):
+        return ops.depth_to_space(x, 2) if raw else DepthToSpace(2)(x)
+
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(12, 3, name="producer")(inputs)
+    x = layers.Conv2D(4, 3, name="consumer")(rearrange(x))
+    model = distinct_weights(keras.Model(inputs, x))
+    smaller = assert_exact(model, {"producer": [4]}, {"consumer": (2, [1])})
+    assert smaller.get_layer("producer").filters == 8
+
+
+def test_space_to_depth_spreads_a_channel_over_a_block():
+    inputs = keras.Input((6, 6, 3))
+    x = ops.space_to_depth(layers.Conv2D(5, 3, name="producer")(inputs), 2)
+    x = layers.Conv2D(4, 1, name="consumer")(x)
+    model = distinct_weights(keras.Model(inputs, x))
+    deaf = [3, 8, 13, 18]
+    smaller = assert_exact(model, {"producer": [3]}, {"consumer": (2, deaf)})
+    assert smaller.get_layer("producer").filters == 4
+
+
+def test_cropping_to_match_uses_the_size_of_its_reference_alone():
+    """Channels of the reference are free, those of the picture stay tied."""
+    inputs = keras.Input((9, 9, 3))
+    x = layers.Conv2D(6, 1, name="producer")(inputs)
+    small = layers.Conv2D(5, 3, name="reference")(inputs)
+    x = layers.Conv2D(4, 1, name="consumer")(CropToMatch()([x, small]))
+    y = layers.Conv2D(2, 1, name="other")(small)
+    model = distinct_weights(keras.Model(inputs, [x, y]))
+    smaller = assert_exact(
+        model,
+        {"producer": [1], "reference": [2]},
+        {"consumer": (2, [1]), "other": (2, [2])},
+    )
+    assert smaller.get_layer("reference").filters == 4
 
 
 # What makes or reads channels: the layer, and the axis of its first weight
