@@ -102,13 +102,13 @@ class EfficientNetLite0(ImageClassifier):
     @classmethod
     def features(cls, x, alpha):
         x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(x)
-        x = cls.convolution(x, cls.stem, 3, "stem", strides=2)
+        x = cls.convolution(x, cls.stem, 3, 2, activation="relu6", name="stem")
         for name, kernel_size, expansion, filters, strides in cls._blocks():
             filters = divisible(filters, alpha, f"{name}project")
             x = cls.inverted_residual(
                 x, filters, kernel_size, expansion, strides, name
             )
-        return cls.convolution(x, cls.last, 1, "top")
+        return cls.convolution(x, cls.last, 1, activation="relu6", name="top")
 
     @classmethod
     def top(cls, x, alpha, classes, activation):
@@ -125,43 +125,23 @@ class EfficientNetLite0(ImageClassifier):
         y = x
         if expansion > 1:
             wide = expansion * x.shape[-1]
-            y = cls.convolution(y, wide, 1, f"{name}expand")
+            y = cls.convolution(
+                y, wide, 1, activation="relu6", name=f"{name}expand"
+            )
         y = layers.DepthwiseConv2D(
             kernel_size,
             strides,
             padding="same",
             use_bias=False,
-            name=f"{name}depthwise_conv",
+            name=f"{name}depthwise_convolution",
         )(y)
-        y = cls.normalize(y, f"{name}depthwise")
-        y = cls.convolution(y, filters, 1, f"{name}project", activation=None)
+        y = cls.normalize(y, f"{name}depthwise", "relu6")
+        y = cls.convolution(
+            y, filters, 1, activation=None, name=f"{name}project"
+        )
         if strides == 1 and filters == x.shape[-1]:
             return layers.Add(name=f"{name}add")([x, y])
         return y
-
-    @classmethod
-    def convolution(
-        cls, x, filters, kernel_size, name, strides=1, activation="relu6"
-    ):
-        """Convolution without bias, normalization, activation."""
-        x = layers.Conv2D(
-            filters,
-            kernel_size,
-            strides,
-            padding="same",
-            use_bias=False,
-            name=f"{name}_conv",
-        )(x)
-        return cls.normalize(x, name, activation)
-
-    @classmethod
-    def normalize(cls, x, name, activation="relu6"):
-        x = layers.BatchNormalization(
-            epsilon=1e-3, momentum=0.99, name=f"{name}_bn"
-        )(x)
-        if activation is None:
-            return x
-        return layers.Activation(activation, name=f"{name}_activation")(x)
 
     @classmethod
     def _blocks(cls):

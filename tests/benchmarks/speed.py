@@ -2,11 +2,12 @@
 
     python tests/benchmarks/speed.py [--size 640x480] [--runs 15]
 
-Converts the large network (alpha 1.0), the teacher, the student and the
-folded student to float `.tflite`, the latter two also to 8-bit ones, times
-them in LiteRT on one thread in turns, and prints ratios. `folded_ranges` is
-8-bit, too, with ranges by percentile. What the two 9x9 layers cost is the time
-that goes away when the student's 9x9 kernels are 1x1 (`student_1x1`).
+Converts the large network (alpha 1.0), the teacher, the students and the
+folded student to float `.tflite`, all but the first two also to 8-bit ones,
+times them in LiteRT on one thread in turns, and prints ratios to the large
+network and to the student. `folded_ranges` is 8-bit, too, with ranges by
+percentile. What the two 9x9 layers cost is the time that goes away when the
+student's 9x9 kernels are 1x1 (`student_1x1`).
 """
 
 import argparse
@@ -39,6 +40,9 @@ def networks(size):
         "student": models.load_pretrained("starry_night_student", size),
         "student_1x1": SmallEnds.build(size, alpha=0.3),
         "folded": models.load_pretrained("starry_night_folded", size),
+        "flat": models.load_pretrained("starry_night_flat", size),
+        "flat_wide": models.load_pretrained("starry_night_flat_wide", size),
+        "flat_tiny": models.load_pretrained("starry_night_flat_tiny", size),
     }
 
 
@@ -47,6 +51,9 @@ QUANTIZED = (
     ("student", "int8"),
     ("folded", "dynamic"),
     ("folded", "int8"),
+    ("flat", "dynamic"),
+    ("flat_wide", "dynamic"),
+    ("flat_tiny", "dynamic"),
 )
 
 
@@ -76,15 +83,17 @@ def main():
             )
             sizes[case] = report.bytes
         times = latency(list(paths.values()), runs=args.runs)
-        large = times[paths["large"]].milliseconds
+        large, student = (
+            times[paths[case]].milliseconds for case in ("large", "student")
+        )
         for case, path in paths.items():
             ms = times[path].milliseconds
             macs = profile(built[cases[case][0]], size).macs
             print(
-                f"{case:16} {ms:7.1f} ms  {large / ms:5.2f} times as fast as "
-                f"large  {macs:>15,} MACs  {sizes[case]:>9,} bytes"
+                f"{case:18} {ms:7.1f} ms  {large / ms:6.1f} times as fast as "
+                f"large, {student / ms:5.1f} as student  {macs:>15,} MACs  "
+                f"{sizes[case]:>9,} bytes"
             )
-    student = times[paths["student"]].milliseconds
     ends = 1 - times[paths["student_1x1"]].milliseconds / student
     rows = profile(built["student"], size)
     macs = sum(

@@ -78,7 +78,7 @@ def test_a_subclass_has_other_stages():
     model = Short.build((32, 32), classes=5)
     names = [layer.name for layer in model.layers]
     assert "block2b_add" in names and "block1a_add" not in names
-    assert model.get_layer("top_conv").output.shape == (None, 8, 8, 24)
+    assert model.get_layer("top_convolution").output.shape == (None, 8, 8, 24)
 
 
 @needs_imagenet
