@@ -301,6 +301,21 @@ def _reshape(params, x):
     return np.transpose(last, (0, 3, 1, 2))
 
 
+def _permute(params, x):
+    """PermuteLayerParams: of [sequence, channels, height, width]."""
+    sequence, *axes = params.axis
+    if sequence != 0:
+        raise ConversionError("permutation of sequences is not known.")
+    return np.transpose(x, (0, *axes))
+
+
+def _slice(params, x):
+    """SliceLayerParams: CHANNEL_AXIS = 0, HEIGHT_AXIS = 1, WIDTH_AXIS = 2."""
+    places = range(x.shape[1 + params.axis])
+    chosen = places[params.startIndex : params.endIndex : params.stride or 1]
+    return np.take(x, list(chosen), axis=1 + params.axis)
+
+
 LAYERS = {
     "activation": _activation,
     "add": _add,
@@ -316,10 +331,12 @@ LAYERS = {
     "min": _min,
     "multiply": _multiply,
     "padding": _padding,
+    "permute": _permute,
     "pooling": _pooling,
     "reorganizeData": _reorganize_data,
     "reshape": _reshape,
     "scale": _scale,
+    "slice": _slice,
     "softmax": _softmax,
     "unary": _unary,
     "upsample": _upsample,

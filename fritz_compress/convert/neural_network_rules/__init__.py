@@ -18,6 +18,7 @@ from fritz_compress.convert.neural_network_rules import (
     activations,
     convolutions,
     merging,
+    movement,
     normalization,
     shapes,
 )
@@ -26,6 +27,7 @@ from fritz_compress.convert.neural_network_rules.common import (
     refuse,
 )
 from fritz_compress.layers import (
+    ChannelShuffle,
     CropToMatch,
     DeprocessStylizedImage,
     DepthToSpace,
@@ -112,6 +114,7 @@ _add = functools.partial(merging.elementwise, mode="ADD")
 _multiply = functools.partial(merging.elementwise, mode="MULTIPLY")
 
 RULES = {
+    ChannelShuffle: movement.channel_shuffle,
     CropToMatch: shapes.crop_to_match,
     DepthToSpace: shapes.depth_to_space,
     DeprocessStylizedImage: normalization.deprocess,
@@ -155,14 +158,16 @@ RULES = {
 }
 
 # Raw operations, `x + y` in place of `Add()([x, y])`, by the class in Keras.
-# The last argument: (scale, offset) for a number, and whether it comes first.
+# In `with_number`: (scale, offset) for a number, and whether it comes first.
 OPERATIONS = {
     "Add": functools.partial(
         merging.arithmetic, mode=_add, with_number=lambda n, first: (1, n)
     ),
+    "GetItem": movement.get_item,
     "Multiply": functools.partial(
         merging.arithmetic, mode=_multiply, with_number=lambda n, first: (n, 0)
     ),
+    "Pad": movement.pad,
     "Subtract": functools.partial(
         merging.arithmetic,
         mode=merging.subtract,

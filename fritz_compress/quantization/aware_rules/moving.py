@@ -3,7 +3,12 @@
 import keras
 
 from fritz_compress import graph
-from fritz_compress.layers import CropToMatch, DepthToSpace, PadToMultiple
+from fritz_compress.layers import (
+    ChannelShuffle,
+    CropToMatch,
+    DepthToSpace,
+    PadToMultiple,
+)
 from fritz_compress.quantization.aware_building import Builder, Value
 from fritz_compress.quantization.aware_chains import Chain
 
@@ -29,6 +34,7 @@ LAYERS = (
     keras.layers.UpSampling1D,
     keras.layers.ZeroPadding1D,
     keras.layers.ZeroPadding2D,
+    ChannelShuffle,
     CropToMatch,
     DepthToSpace,
     PadToMultiple,
@@ -40,6 +46,7 @@ OPERATIONS = (
     "Flip",
     "GetItem",
     "Moveaxis",
+    "Pad",
     "Ravel",
     "Repeat",
     "Reshape",
@@ -61,6 +68,8 @@ def keeps_values(node: graph.Node) -> bool:
         return operation.activation is keras.activations.linear
     if isinstance(operation, keras.Layer):
         return type(operation) in LAYERS
+    if node.arguments.get("constant_values"):  # What "Pad" fills with.
+        return False
     return node.kind in OPERATIONS
 
 

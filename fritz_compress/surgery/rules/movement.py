@@ -4,7 +4,7 @@ import numpy as np
 from keras import layers, ops
 
 from fritz_compress.graph import Tensor
-from fritz_compress.layers import DepthToSpace
+from fritz_compress.layers import ChannelShuffle, DepthToSpace
 from fritz_compress.surgery.call import Call
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.rules.table import rule
@@ -18,10 +18,19 @@ from fritz_compress.surgery.values import Strand, Value
     layers.Permute,
     layers.RepeatVector,
     DepthToSpace,
-    *"Concatenate DepthToSpace ExpandDims Flip Moveaxis Ravel Repeat Stack".split(),
-    *"SpaceToDepth Swapaxes Tile Transpose Unstack Vstack Hstack".split(),
+    *"Concatenate DepthToSpace ExpandDims Flip Moveaxis Ravel".split(),
+    *"Repeat SpaceToDepth Stack Swapaxes Tile Transpose Unstack".split(),
+    *"Hstack Vstack".split(),
 )
 def moved(call: Call) -> list[Value]:
+    return move(call)
+
+
+@rule(ChannelShuffle)
+def shuffle(call: Call) -> list[Value]:
+    """All groups lose the same places, and the order of the rest stays."""
+    rows = call.channels().reshape(call.operation.groups, -1)
+    call.tie(rows, rows[:1])
     return move(call)
 
 
