@@ -2,7 +2,7 @@
 
 import numbers
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +33,23 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
             f"`{name}` must be at least {least}. Received: {name}={value}."
         )
     return int(value)
+
+
+def check_one_of(name: str, value: Any, known: Sequence) -> None:
+    """Whether a value is one of a few.
+
+    Args:
+        name: The argument's name, as the user wrote it.
+        value: What the user passed.
+        known: Those that there are.
+
+    Raises:
+        ValueError: for another one.
+    """
+    if value not in known:
+        raise ValueError(
+            f"`{name}` must be one of {list(known)}. Received: {value!r}."
+        )
 
 
 def check_fraction(
@@ -123,6 +140,20 @@ def check_built(model: keras.Model) -> None:
             f"Received: a model whose '{missing[0]}' is not built. Call it on "
             "a batch, `model(x)`, or `model.build(input_shape)`, first."
         )
+
+
+def check_layer_class(layer_class: Any) -> None:
+    """Whether a value is a class of layers.
+
+    Raises:
+        TypeError: if it is none, but a layer for example.
+    """
+    if isinstance(layer_class, type) and issubclass(layer_class, keras.Layer):
+        return
+    raise TypeError(
+        "`layer_class` must be a subclass of keras.Layer. Received: "
+        f"{layer_class!r}. Pass the class, not a layer."
+    )
 
 
 def check_name(name: Any) -> str:

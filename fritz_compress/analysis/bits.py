@@ -39,9 +39,9 @@ from fritz_compress.analysis.sensitivity_arguments import (
 )
 from fritz_compress.analysis.settings import settings_of
 from fritz_compress.checks import check_count, check_model
-from fritz_compress.quantization.config import (
+from fritz_compress.quantization.config import WeightConfig
+from fritz_compress.surgery.config_by_layer import (
     ConfigByLayer,
-    WeightConfig,
     config_by_layer,
 )
 from fritz_compress.surgery.names import every_layer

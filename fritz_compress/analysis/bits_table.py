@@ -4,7 +4,8 @@ import dataclasses
 
 from fritz_compress.analysis.bits_search import Bits
 from fritz_compress.analysis.metric_loss import loss_limit, metric_loss
-from fritz_compress.quantization.config import ConfigByLayer, WeightConfig
+from fritz_compress.quantization.config import WeightConfig
+from fritz_compress.surgery.config_by_layer import ConfigByLayer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,13 @@ from fritz_compress.checks import check_built, check_numbers
 from fritz_compress.ops.codes import Codes
 from fritz_compress.ops.packing import check_nbits
 from fritz_compress.ops.quantization import sqnr
-from fritz_compress.quantization.config import (
-    ConfigByLayer,
-    WeightConfig,
-    config_by_layer,
-)
+from fritz_compress.quantization.config import WeightConfig
 from fritz_compress.quantization.report import QuantizationReport
 from fritz_compress.quantization.weights import encode_weights
+from fritz_compress.surgery.config_by_layer import (
+    ConfigByLayer,
+    config_by_layer,
+)
 from fritz_compress.surgery.names import every_weight, listed_reasons
 
 Reports = dict[int, QuantizationReport]

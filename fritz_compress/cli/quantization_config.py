@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from fritz_compress.quantization import ConfigByLayer, WeightConfig
-from fritz_compress.quantization.config import config_by_layer
+from fritz_compress.surgery.config_by_layer import config_by_layer
 from fritz_compress.surgery.names import every_layer
 
 LEFT = "none"

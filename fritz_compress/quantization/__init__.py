@@ -7,7 +7,7 @@ from fritz_compress.quantization.calibration import (
     apply_ranges,
     calibrate,
 )
-from fritz_compress.quantization.config import ConfigByLayer, WeightConfig
+from fritz_compress.quantization.config import WeightConfig
 from fritz_compress.quantization.correction import error_corrected_codes
 from fritz_compress.quantization.importance import (
     second_moments,
@@ -20,6 +20,7 @@ from fritz_compress.quantization.report import (
     QuantizedWeight,
 )
 from fritz_compress.quantization.weights import quantize_weights
+from fritz_compress.surgery.config_by_layer import ConfigByLayer
 
 __all__ = [
     "AwareConfig",

@@ -15,7 +15,7 @@ from fritz_compress.quantization.aware_config import (
     LayerSettings,
 )
 from fritz_compress.quantization.aware_rules import rule_of
-from fritz_compress.quantization.config import ConfigByLayer
+from fritz_compress.surgery.config_by_layer import ConfigByLayer
 
 
 def quantization_aware(

@@ -8,7 +8,10 @@ import keras
 
 from fritz_compress.checks import check_count, check_fraction
 from fritz_compress.layers import DeprocessStylizedImage, StandardizeImage
-from fritz_compress.quantization.config import ConfigByLayer, config_by_layer
+from fritz_compress.surgery.config_by_layer import (
+    ConfigByLayer,
+    config_by_layer,
+)
 from fritz_compress.surgery.names import name_layers
 
 _PRESERVABLE = ("zeros", "codebooks")

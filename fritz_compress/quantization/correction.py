@@ -19,6 +19,7 @@ from fritz_compress.ops.error_correction import error_corrected_quantize
 from fritz_compress.quantization.config import WeightConfig
 from fritz_compress.quantization.granularity import vectors_of
 from fritz_compress.surgery.names import find_layer
+from fritz_compress.surgery.patches import sample_patches
 
 CORRECTED = (keras.layers.Conv2D, keras.layers.Dense)
 
@@ -136,62 +137,6 @@ class _Walk:
             seed=self.seed,
         )
         return _like_kernel(codes, kernel.shape)
-
-
-def sample_patches(
-    layer: keras.Layer, inputs: np.ndarray, samples: int, seed: int
-) -> np.ndarray:
-    """What a layer's kernel is applied to, at positions drawn at random.
-
-    Args:
-        layer: A built `Conv2D` with one group, or a `Dense`.
-        inputs: A batch of its inputs.
-        samples: Positions to draw, without repetition; all if there are
-            fewer.
-        seed: Seed of the draw.
-
-    Returns: shape `(samples, positions, input channels)`; positions of the
-    kernel in C order, one for a dense layer.
-    """
-    rng = np.random.default_rng(seed)
-    if isinstance(layer, keras.layers.Dense):
-        rows = inputs.reshape(-1, 1, inputs.shape[-1])
-        return rows[rng.permutation(len(rows))[:samples]]
-    if layer.data_format == "channels_first":
-        inputs = np.moveaxis(inputs, 1, -1)
-    axes = [
-        _window(*sizes, layer.padding)
-        for sizes in zip(
-            inputs.shape[1:3],
-            layer.kernel_size,
-            layer.strides,
-            layer.dilation_rate,
-        )
-    ]
-    (rows, row_padding), (columns, column_padding) = axes
-    padded = np.pad(inputs, [(0, 0), row_padding, column_padding, (0, 0)])
-    shape = (len(inputs), len(rows), len(columns))
-    drawn = rng.permutation(np.prod(shape))[:samples]
-    image, row, column = np.unravel_index(drawn, shape)
-    patches = padded[
-        image[:, None, None], rows[row][:, :, None], columns[column][:, None]
-    ]
-    return patches.reshape(len(drawn), -1, inputs.shape[-1])
-
-
-def _window(length, kernel, stride, dilation, padding):
-    """Places that each output reads along an axis, and the axis' padding."""
-    reach = (kernel - 1) * dilation + 1
-    if padding == "same":
-        count = -(-length // stride)
-        missing = max((count - 1) * stride + reach - length, 0)
-    else:
-        count, missing = (length - reach) // stride + 1, 0
-    starts = stride * np.arange(count)[:, None]
-    return starts + dilation * np.arange(kernel), (
-        missing // 2,
-        missing - missing // 2,
-    )
 
 
 def _call_with_kernel(layer, kernel, inputs):

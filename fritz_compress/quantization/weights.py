@@ -12,11 +12,7 @@ from fritz_compress.ops.codebooks import codebook_quantize
 from fritz_compress.ops.codes import Codes
 from fritz_compress.ops.product_quantization import product_quantize
 from fritz_compress.ops.quantization import linear_quantize, sqnr
-from fritz_compress.quantization.config import (
-    ConfigByLayer,
-    WeightConfig,
-    config_by_layer,
-)
+from fritz_compress.quantization.config import WeightConfig
 from fritz_compress.quantization.correction import (
     CORRECTED,
     error_corrected_codes,
@@ -25,6 +21,10 @@ from fritz_compress.quantization.granularity import groups_of, vectors_of
 from fritz_compress.quantization.report import (
     QuantizationReport,
     QuantizedWeight,
+)
+from fritz_compress.surgery.config_by_layer import (
+    ConfigByLayer,
+    config_by_layer,
 )
 from fritz_compress.surgery.names import every_layer, every_weight
 from fritz_compress.surgery.removal import remove_filters

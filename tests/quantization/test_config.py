@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from fritz_compress.quantization import ConfigByLayer, WeightConfig
-from fritz_compress.quantization.config import config_by_layer
+from fritz_compress.surgery.config_by_layer import config_by_layer
 
 
 def of(config, name, layer):

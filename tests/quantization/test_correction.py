@@ -11,10 +11,7 @@ from sklearn import datasets
 
 from fritz_compress.ops.product_quantization import product_quantize
 from fritz_compress.quantization import WeightConfig
-from fritz_compress.quantization.correction import (
-    error_corrected_codes,
-    sample_patches,
-)
+from fritz_compress.quantization.correction import error_corrected_codes
 
 NAMES = ("first", "second", "classifier")
 
@@ -68,36 +65,6 @@ def _per_sub_space(layer, dimension):
 
 def pictures(count=40):
     return np.random.default_rng(1).normal(size=(count, 8, 8, 1))
-
-
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("strides, dilation", [(1, 1), (2, 1), (3, 1), (1, 2)])
-@pytest.mark.parametrize("size", [(7, 8), (9, 6)])
-def test_patches_are_what_a_convolution_reads(padding, strides, dilation, size):
-    layer = layers.Conv2D(
-        3, (3, 2), strides, padding, dilation_rate=dilation, use_bias=False
-    )
-    inputs = np.random.default_rng(0).normal(size=(2, *size, 4))
-    outputs = keras.ops.convert_to_numpy(layer(inputs.astype("float32")))
-    kernel = keras.ops.convert_to_numpy(layer.kernel).reshape(6, 4, 3)
-    patches = sample_patches(layer, inputs, 10**6, seed=0)
-    found = np.einsum("npi,pio->no", patches, kernel)
-    assert len(found) == outputs.size // 3
-    np.testing.assert_allclose(
-        np.sort(found, axis=0),
-        np.sort(outputs.reshape(-1, 3), axis=0),
-        atol=1e-5,
-    )
-
-
-def test_patches_of_a_dense_layer_are_its_inputs():
-    layer = layers.Dense(2)
-    inputs = np.random.default_rng(0).normal(size=(3, 4, 5))
-    layer(inputs)
-    patches = sample_patches(layer, inputs, 7, seed=0)
-    assert patches.shape == (7, 1, 5)
-    rows = {tuple(row) for row in inputs.reshape(-1, 5)}
-    assert {tuple(patch[0]) for patch in patches} < rows
 
 
 def test_output_error_falls():
