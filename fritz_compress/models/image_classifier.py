@@ -145,11 +145,9 @@ class ImageClassifier:
         return layers.Activation(activation, name=f"{name}_{activation}")(x)
 
     @classmethod
-    def predictions(cls, x, classes: int, activation):
+    def predictions(cls, x, classes: int, activation, name="predictions"):
         """The last layer."""
-        return layers.Dense(classes, activation=activation, name="predictions")(
-            x
-        )
+        return layers.Dense(classes, activation=activation, name=name)(x)
 
     @classmethod
     def _check_size(cls, size, include_top):

@@ -35,9 +35,6 @@ class LeNet(ImageClassifier):
             classes: Number of classes.
             **arguments: Those of `ImageClassifier.build`; `channels` is 1
                 where nothing says otherwise.
-
-        Raises:
-            As `ImageClassifier.build`.
         """
         return super().build(image_size, alpha, classes=classes, **arguments)
 
@@ -48,9 +45,8 @@ class LeNet(ImageClassifier):
         for number, units in enumerate(cls.hidden, 1):
             units = scaled(units, alpha, f"ip{number}")
             x = layers.Dense(units, activation="relu", name=f"ip{number}")(x)
-        return layers.Dense(
-            classes, activation=activation, name=f"ip{len(cls.hidden) + 1}"
-        )(x)
+        name = f"ip{len(cls.hidden) + 1}"
+        return cls.predictions(x, classes, activation, name)
 
 
 class LeNet300100(LeNet):

@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from fritz_compress.layers import ChannelShuffle
 from fritz_compress.models.image_classifier import ImageClassifier
 
 
@@ -42,3 +43,8 @@ class ShuffleNet(ImageClassifier):
             name=f"{name}_convolution",
         )(x)
         return cls.normalize(x, name, activation=None)
+
+    @classmethod
+    def shuffled(cls, x, groups, name):
+        """The channels of each group in turn."""
+        return ChannelShuffle(groups, name=name)(x)

@@ -5,7 +5,6 @@ import math
 import keras
 from keras import layers
 
-from fritz_compress.layers import ChannelShuffle
 from fritz_compress.models.shufflenet import ShuffleNet
 from fritz_compress.models.widths import divisible
 
@@ -114,7 +113,7 @@ class ShuffleNetV1(ShuffleNet):
         inside = filters // cls.squeeze
         y = cls.convolution(x, inside, 1, groups=groups[0], name=f"{name}_in")
         if shuffle and groups[1] > 1:
-            y = ChannelShuffle(groups[1], name=f"{name}_shuffle")(y)
+            y = cls.shuffled(y, groups[1], f"{name}_shuffle")
         y = cls.depthwise(y, strides, f"{name}_depthwise")
         y = cls.convolution(
             y, made, 1, groups=groups[1], activation=None, name=f"{name}_out"

@@ -2,7 +2,6 @@
 
 from keras import layers
 
-from fritz_compress.layers import ChannelShuffle
 from fritz_compress.models.shufflenet import ShuffleNet
 from fritz_compress.models.widths import divisible
 
@@ -88,7 +87,7 @@ class ShuffleNetV2(ShuffleNet):
     def joined(cls, x, y, name):
         """The channels of both, in turn."""
         x = layers.Concatenate(name=f"{name}_concatenate")([x, y])
-        return ChannelShuffle(2, name=f"{name}_shuffle")(x)
+        return cls.shuffled(x, 2, f"{name}_shuffle")
 
     @classmethod
     def _widths(cls, alpha):
