@@ -53,6 +53,12 @@ class Node:
         flat = tree.flatten((self.args, self.kwargs))
         return tuple(value for value in flat if isinstance(value, Tensor))
 
+    @functools.cached_property
+    def arguments(self) -> dict[str, Any]:
+        """What the operation was called with, by the names of its `call`."""
+        signature = inspect.signature(self.operation.call)
+        return signature.bind(*self.args, **self.kwargs).arguments
+
     @property
     def kind(self) -> str:
         """Class name of the operation, such as `"Conv2D"`."""
@@ -308,4 +314,17 @@ def _output_spec(operation, args, kwargs):
         return value
 
     args, kwargs = tree.map_structure(symbolic, (args, kwargs))
-    return operation.compute_output_spec(*args, **kwargs)
+    spec = operation.compute_output_spec(*args, **kwargs)
+    if isinstance(operation, keras.Layer) and (
+        not _is_open((args, kwargs)) and _is_open(spec)
+    ):
+        # Such as `EinsumDense`, which repeats the shape that it was built for.
+        return keras.Operation.compute_output_spec(operation, *args, **kwargs)
+    return spec
+
+
+def _is_open(structure):
+    """Whether a size of a symbolic tensor is not known."""
+    values = tree.flatten(structure)
+    shapes = [x.shape for x in values if isinstance(x, keras.KerasTensor)]
+    return any(None in shape for shape in shapes)

@@ -27,12 +27,12 @@ ROWS = {
     "distillation": 4,
     "quantization": 5,
     "callbacks": 6,
-    "analysis": 6,
     "convert": 6,
     "interop": 6,
     "storage": 6,
-    "training": 7,
-    "cli": 8,
+    "analysis": 7,
+    "training": 8,
+    "cli": 9,
 }
 # It runs in a process of its own: importing its subject changes `tf.keras`.
 TFMOT_FILE = "interop/tfmot_child.py"

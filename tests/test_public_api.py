@@ -11,8 +11,9 @@ TOP = """
 """
 NOUNS = {
     "analysis": """
-        BitsRow Profile SensitivityRow SensitivityTable SignalToNoiseRow
-        SignalToNoiseTable SuggestedBits UniformBits plots profile sensitivity
+        BitsRow Call Cost LatencyRow LatencyTable LayerProfile Profile
+        SensitivityRow SensitivityTable SignalToNoiseRow SignalToNoiseTable
+        SuggestedBits UniformBits plots profile register_cost sensitivity
         signal_to_noise suggest_bits
     """,
     "callbacks": """
@@ -22,7 +23,7 @@ NOUNS = {
     """,
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency
-        load sample_pictures to_coreml to_tflite
+        latency_by_setting load sample_pictures to_coreml to_tflite
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """

@@ -7,7 +7,10 @@ from fritz_compress.analysis.bits_table import (
     SuggestedBits,
     UniformBits,
 )
-from fritz_compress.analysis.profile import Profile, profile
+from fritz_compress.analysis.costs import Call, Cost, register_cost
+from fritz_compress.analysis.latency import LatencyRow, LatencyTable
+from fritz_compress.analysis.profile import profile
+from fritz_compress.analysis.profile_result import LayerProfile, Profile
 from fritz_compress.analysis.sensitivity import sensitivity
 from fritz_compress.analysis.sensitivity_table import (
     SensitivityRow,
@@ -21,6 +24,11 @@ from fritz_compress.analysis.signal_to_noise import (
 
 __all__ = [
     "BitsRow",
+    "Call",
+    "Cost",
+    "LatencyRow",
+    "LatencyTable",
+    "LayerProfile",
     "Profile",
     "SensitivityRow",
     "SensitivityTable",
@@ -30,6 +38,7 @@ __all__ = [
     "UniformBits",
     "plots",
     "profile",
+    "register_cost",
     "sensitivity",
     "signal_to_noise",
     "suggest_bits",

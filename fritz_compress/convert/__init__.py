@@ -2,7 +2,11 @@
 
 from fritz_compress.convert.coreml import to_coreml
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.convert.latency import Timing, latency
+from fritz_compress.convert.latency import (
+    Timing,
+    latency,
+    latency_by_setting,
+)
 from fritz_compress.convert.report import ConversionReport, LayerReport
 from fritz_compress.convert.runner import Runner, load
 from fritz_compress.convert.samples import sample_pictures
@@ -15,6 +19,7 @@ __all__ = [
     "Runner",
     "Timing",
     "latency",
+    "latency_by_setting",
     "load",
     "sample_pictures",
     "to_coreml",

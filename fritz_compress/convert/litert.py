@@ -16,6 +16,8 @@ class LiteRTModel:
     Args:
         path: A file with one input and one output.
         threads: CPU threads. Defaults to 1.
+        xnnpack: Whether XNNPACK computes what it can, as LiteRT does by
+            default; without it TFLite's own kernels compute all.
 
     Attributes:
         input_shape, output_shape: Shapes, batch included.
@@ -30,13 +32,22 @@ class LiteRTModel:
     (2, 256, 256, 3)
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int = 1):
-        from ai_edge_litert.interpreter import Interpreter
+    def __init__(
+        self, path: str | os.PathLike, threads: int = 1, xnnpack: bool = True
+    ):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        kernels = (
+            OpResolverType.AUTO
+            if xnnpack
+            else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        )
         try:
             with silenced():
                 self._interpreter = Interpreter(
-                    os.fspath(path), num_threads=threads
+                    os.fspath(path),
+                    num_threads=threads,
+                    experimental_op_resolver_type=kernels,
                 )
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:

@@ -1,7 +1,5 @@
 """One call of one operation, as its rule sees it."""
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -66,11 +64,10 @@ class Call:
         """What stands for this operation in `Strand.revived`."""
         return self.flow.number(self._owner)
 
-    @functools.cached_property
+    @property
     def arguments(self) -> dict[str, Any]:
         """What the operation was called with, by the names of its `call`."""
-        signature = inspect.signature(self.operation.call)
-        return signature.bind(*self.node.args, **self.node.kwargs).arguments
+        return self.node.arguments
 
     def input(self, index: int | Tensor = 0) -> Value:
         """What is known about one input, by its place or itself."""

@@ -10,6 +10,7 @@ from commands import run
 from helpers import distinct_weights
 from PIL import Image
 
+from fritz_compress.convert import to_tflite
 from fritz_compress.models import SmallStyleTransferNetwork
 
 
@@ -43,10 +44,26 @@ def test_profile_prints_a_table_or_csv(network, capsys):
     assert run("profile", network, "--size", "8x12") == 0
     table = capsys.readouterr().out
     assert "encode_full_convolution" in table and "8x12x4" in table
+    assert re.search("at 32 bits: .*\nat 8 bits: ", table)
+    assert run("profile", network, "--bits", "4") == 0
+    assert "\nat 4 bits: " in capsys.readouterr().out
     assert run("profile", network, "--csv") == 0
     rows = capsys.readouterr().out.splitlines()
-    assert rows[0] == "layer,kind,output,parameters,macs,bytes"
+    assert rows[0].startswith("layer,kind,output,parameters,macs,bytes,")
     assert "480x640x4" in rows[2]
+
+
+def test_profile_times_converted_files(tmp_path, capsys):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    to_tflite(model, tmp_path / "net.tflite", samples=np.ones((1, 4)))
+    assert run("profile", tmp_path / "net.tflite", "--runs", "2") == 0
+    *_, title, header, first, second, third, fourth = (
+        capsys.readouterr().out.strip().splitlines()
+    )
+    assert title == "net.tflite: one sample"
+    assert header.split() == ["threads", "XNNPACK", "milliseconds"]
+    settings = [x.split()[:2] for x in (first, second, third, fourth)]
+    assert settings == [["1", "yes"], ["1", "no"], ["2", "yes"], ["2", "no"]]
 
 
 def test_one_picture_is_stylized_in_its_own_size(network, photos, tmp_path):
@@ -145,7 +162,9 @@ def test_a_network_is_trained_on_a_painting(photos, tmp_path, capsys):
 WRONG = [
     ("nonsense", "No such command 'nonsense'"),
     ("profile", "Missing argument 'network'"),
-    ("profile {network} --bits 3", "No such option: --bits"),
+    ("profile {network} --bit 3", "No such option: --bit"),
+    ("profile {network} --bits 0", "'--bits': .* greater than or equal to 1"),
+    ("profile missing.tflite", "No network at 'missing.tflite'"),
     ("profile no_such_name", "one of starry_night_teacher, starry_night_s"),
     ("profile missing.keras", "No network at 'missing.keras'"),
     ("profile {photos}/0.png", "Expected a .keras or .h5 file"),

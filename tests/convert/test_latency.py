@@ -6,6 +6,7 @@ import pytest
 from helpers import distinct_weights
 
 from fritz_compress.convert import latency, to_tflite
+from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.models import SmallStyleTransferNetwork
 
 
@@ -49,6 +50,20 @@ def test_networks_that_take_no_pictures(tmp_path):
     to_tflite(model, tmp_path / "net.tflite", samples=np.ones((1, 4)))
     (timing,) = latency([tmp_path / "net.tflite"], runs=1).values()
     assert timing.milliseconds > 0
+
+
+def test_without_xnnpack_the_results_agree(folder):
+    """Other kernels, the same network; only their operations differ."""
+    path = folder / "0.05.tflite"
+    inputs = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3))
+    fast, plain = (LiteRTModel(path, xnnpack=x) for x in (True, False))
+    np.testing.assert_allclose(fast(inputs), plain(inputs), atol=0.1)
+    kernels = [
+        {op["op_name"] for op in model._interpreter._get_ops_details()}
+        for model in (fast, plain)
+    ]
+    assert "DELEGATE" in kernels[0] and "DELEGATE" not in kernels[1]
+    assert latency([path], runs=1, xnnpack=False)[path].milliseconds > 0
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"threads": 0}, {"warmup": -1}])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import keras
 
+from fritz_compress.checks import check_layer_class
 from fritz_compress.surgery.rules.elementwise import user_pointwise
 from fritz_compress.surgery.rules.table import Rule, rule
 
@@ -35,13 +36,7 @@ def register_rule(
     ...     call.weight("scale", makes={0: call.channels()})
     ...     return [call.input()]
     """
-    if not isinstance(layer_class, type) or not issubclass(
-        layer_class, keras.Layer
-    ):
-        raise TypeError(
-            "`layer_class` must be a subclass of keras.Layer. Received: "
-            f"{layer_class!r}. Pass the class, not a layer."
-        )
+    check_layer_class(layer_class)
     if how is None:
         return rule(layer_class)
     if how == "elementwise":

@@ -1,0 +1,40 @@
+"""What each kind of layer computes: one small rule per kind.
+
+A multiplication is a product or a quotient of two numbers at inference, one of
+which at least depends on the input. What depends on weights alone, such as
+`gamma / sqrt(variance)`, is computed once and does not count, and functions
+(exp, sqrt, tanh, sigmoid) are no products. A multiplication whose product is
+added to others is a multiply-accumulate (MAC): those of convolutions, dense
+layers, products of matrices, recurrent layers and attention.
+"""
+
+from fritz_compress.analysis.costs import (
+    activations,
+    attention,
+    convolution,
+    elementwise,
+    free,
+    normalization,
+    products,
+    quantized,
+    recurrent,
+)
+from fritz_compress.analysis.costs.registration import register_cost
+from fritz_compress.analysis.costs.table import Call, Cost, cost_of, find_rule
+
+__all__ = [
+    "Call",
+    "Cost",
+    "activations",
+    "attention",
+    "convolution",
+    "cost_of",
+    "elementwise",
+    "find_rule",
+    "free",
+    "normalization",
+    "products",
+    "quantized",
+    "recurrent",
+    "register_cost",
+]
