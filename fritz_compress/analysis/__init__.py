@@ -7,7 +7,6 @@ from fritz_compress.analysis.bits_table import (
     SuggestedBits,
     UniformBits,
 )
-from fritz_compress.analysis.costs import Call, Cost, register_cost
 from fritz_compress.analysis.latency import LatencyRow, LatencyTable
 from fritz_compress.analysis.profile import profile
 from fritz_compress.analysis.profile_result import LayerProfile, Profile
@@ -21,6 +20,7 @@ from fritz_compress.analysis.signal_to_noise import (
     SignalToNoiseTable,
     signal_to_noise,
 )
+from fritz_compress.costs import Call, Cost, register_cost
 
 __all__ = [
     "BitsRow",

@@ -1,6 +1,5 @@
 """What each layer of a model costs."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -8,13 +7,10 @@ import keras
 
 from fritz_compress import graph
 from fritz_compress.analysis.activation_memory import live_tensors
-from fritz_compress.analysis.costs import Cost, cost_of
 from fritz_compress.analysis.latency import latency
 from fritz_compress.analysis.profile_result import LayerProfile, Profile
 from fritz_compress.analysis.receptive_field import receptive_fields
-from fritz_compress.checks import is_whole
-
-Size = Sequence[int]
+from fritz_compress.costs import Cost, Size, cost_of, sized_graph
 
 
 def profile(
@@ -61,7 +57,7 @@ def profile(
     >>> profile(keras.applications.VGG16(weights=None)).macs
     15470264320
     """
-    traced = graph.trace(model, _input_shapes(model, input_size))
+    traced = sized_graph(model, input_size)
     batch = model.inputs[0].shape[0]
     fields = receptive_fields(traced)
     counted: dict[keras.Operation, tuple[graph.Node, Cost]] = {}
@@ -81,24 +77,6 @@ def profile(
 
 
 profile.latency = latency
-
-
-def macs_of(node: graph.Node) -> int | None:
-    """Multiply-accumulates of one call on one sample; `None` if not known.
-
-    Raises:
-        ValueError: if a spatial size is not known.
-    """
-
-    def of_one(value):
-        if not isinstance(value, graph.Tensor):
-            return value
-        return dataclasses.replace(value, shape=_one(value.shape))
-
-    args, kwargs, outputs = keras.tree.map_structure(
-        of_one, (node.args, node.kwargs, node.outputs)
-    )
-    return cost_of(graph.Node(node.operation, args, kwargs, outputs)).macs
 
 
 def _row(node, cost, field, batch, seen):
@@ -131,36 +109,3 @@ def _numbers(weight):
 
 def _bytes(weight):
     return keras.ops.convert_to_numpy(weight).nbytes
-
-
-def _one(shape):
-    """The shape of a batch of one, if the batch can have any size."""
-    return (1, *shape[1:]) if shape and shape[0] is None else tuple(shape)
-
-
-def _input_shapes(model, input_size):
-    if not graph.is_graph(model):
-        return None
-    shapes = [tensor.shape for tensor in model.inputs]
-    if input_size is None:
-        return list(map(_one, shapes))
-    sizes = [input_size] if all(map(is_whole, input_size)) else input_size
-    if len(sizes) != len(shapes):
-        raise ValueError(
-            f"`input_size` must be one for each input. Received: {input_size} "
-            f"for model '{model.name}' with {len(shapes)}. Pass a list of such."
-        )
-    return [_one(_sized(model, *pair)) for pair in zip(shapes, sizes)]
-
-
-def _sized(model, shape, size):
-    """The shape of an input with other sides, or all but its batch."""
-    batch, *spatial, channels = shape
-    if len(size) == len(spatial):
-        return batch, *size, channels
-    if len(size) == len(spatial) + 1 and channels in (None, size[-1]):
-        return batch, *size
-    raise ValueError(
-        f"`input_size` must have {len(spatial)} numbers for model "
-        f"'{model.name}', input shape {shape}. Received: {tuple(size)}."
-    )

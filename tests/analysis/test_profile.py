@@ -8,7 +8,7 @@ from keras import layers
 from fritz_compress import graph
 from fritz_compress.analysis import profile
 from fritz_compress.analysis.activation_memory import PeakMemory
-from fritz_compress.analysis.profile import macs_of
+from fritz_compress.costs import macs_of
 from fritz_compress.models import SmallStyleTransferNetwork
 
 

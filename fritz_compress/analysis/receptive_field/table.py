@@ -1,8 +1,8 @@
 """The table of what layers do to axes, and the axes that are known."""
 
 from fritz_compress.analysis.receptive_field.strips import Strip
-from fritz_compress.analysis.rule_table import RuleTable
 from fritz_compress.graph import Node
+from fritz_compress.rule_table import RuleTable
 
 Strips = dict[int, Strip]  # By axis of the tensor.
 

@@ -4,7 +4,7 @@ import math
 
 from keras import layers
 
-from fritz_compress.analysis.costs.table import Call, Cost, rule
+from fritz_compress.costs.table import Call, Cost, rule
 
 
 @rule(layers.Attention)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from keras import layers
 
-from fritz_compress.analysis.costs.table import Call, Cost, rule
+from fritz_compress.costs.table import Call, Cost, rule
 from fritz_compress.layers import InstanceNormalization, StandardizeImage
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import keras
 
-from fritz_compress.analysis.costs.table import Rule, rule
 from fritz_compress.checks import check_layer_class
+from fritz_compress.costs.table import Rule, rule
 
 
 def register_cost(

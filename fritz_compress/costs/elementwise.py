@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from fritz_compress.analysis.costs.table import FREE, UNKNOWN, Call, Cost, rule
+from fritz_compress.costs.table import FREE, UNKNOWN, Call, Cost, rule
 from fritz_compress.layers import DeprocessStylizedImage
 
 # Numbers of the input that one number of an interpolated picture is made of.

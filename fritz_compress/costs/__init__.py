@@ -8,7 +8,7 @@ added to others is a multiply-accumulate (MAC): those of convolutions, dense
 layers, products of matrices, recurrent layers and attention.
 """
 
-from fritz_compress.analysis.costs import (
+from fritz_compress.costs import (
     activations,
     attention,
     convolution,
@@ -19,12 +19,14 @@ from fritz_compress.analysis.costs import (
     quantized,
     recurrent,
 )
-from fritz_compress.analysis.costs.registration import register_cost
-from fritz_compress.analysis.costs.table import Call, Cost, cost_of, find_rule
+from fritz_compress.costs.calls import Size, macs_of, sized_graph
+from fritz_compress.costs.registration import register_cost
+from fritz_compress.costs.table import Call, Cost, cost_of, find_rule
 
 __all__ = [
     "Call",
     "Cost",
+    "Size",
     "activations",
     "attention",
     "convolution",
@@ -32,9 +34,11 @@ __all__ = [
     "elementwise",
     "find_rule",
     "free",
+    "macs_of",
     "normalization",
     "products",
     "quantized",
     "recurrent",
     "register_cost",
+    "sized_graph",
 ]

@@ -7,8 +7,9 @@ import pytest
 from keras import layers, ops
 from layer_costs import APART, COUNTED, FREE, PICTURE, SEQUENCE, UNKNOWN
 
+from fritz_compress import costs
 from fritz_compress import layers as ours
-from fritz_compress.analysis import Cost, costs, profile, register_cost
+from fritz_compress.analysis import Cost, profile, register_cost
 
 
 def inputs_of(shapes):

@@ -4,8 +4,8 @@ import math
 
 from keras import layers
 
-from fritz_compress.analysis.costs.activations import activated
-from fritz_compress.analysis.costs.table import Call, Cost, rule
+from fritz_compress.costs.activations import activated
+from fritz_compress.costs.table import Call, Cost, rule
 
 
 @rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import activations, layers
 
-from fritz_compress.analysis.costs.table import FREE, Call, Cost, rule
+from fritz_compress.costs.table import FREE, Call, Cost, rule
 
 # Products and quotients per number. Exponentials, logarithms and what is made
 # of them in one step (sigmoid, tanh, erf) are functions, not products.

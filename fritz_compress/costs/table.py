@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from fritz_compress.analysis.rule_table import RuleTable
 from fritz_compress.graph import Node, Tensor, is_graph, trace
+from fritz_compress.rule_table import RuleTable
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from keras import layers
 
-from fritz_compress.analysis.costs.activations import activated
-from fritz_compress.analysis.costs.table import FREE, Call, Cost, rule
+from fritz_compress.costs.activations import activated
+from fritz_compress.costs.table import FREE, Call, Cost, rule
 
 
 @rule(layers.Dense)

@@ -2,7 +2,7 @@
 
 import math
 
-from fritz_compress.analysis.costs.table import Call, Cost, rule
+from fritz_compress.costs.table import Call, Cost, rule
 from fritz_compress.layers import (
     ActivationRange,
     ConcatenationRange,
