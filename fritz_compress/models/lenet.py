@@ -57,9 +57,9 @@ class LeNet300100(LeNet):
     network. Han, Mao and Dally, "Deep Compression",
     https://arxiv.org/abs/1510.00149, table 2, count 266 thousand weights.
 
-    | alpha | parameters | of kernels | MACs    |
-    |-------|------------|------------|---------|
-    | 1.0   | 266,610    | 266,200    | 266,200 |
+    | alpha | parameters | MACs    |
+    |-------|------------|---------|
+    | 1.0   | 266,610    | 266,200 |
 
     Layers are named as in Caffe. It comes without weights.
 
@@ -88,9 +88,9 @@ class LeNet5(LeNet):
     and Dally, "Deep Compression", https://arxiv.org/abs/1510.00149, table 3,
     count 431 thousand weights.
 
-    | alpha | parameters | of kernels | MACs      |
-    |-------|------------|------------|-----------|
-    | 1.0   | 431,080    | 430,500    | 2,293,000 |
+    | alpha | parameters | MACs      |
+    |-------|------------|-----------|
+    | 1.0   | 431,080    | 2,293,000 |
 
     As in Caffe, only the first dense layer has an activation: a convolution
     is followed by the maximum over 2x2 positions alone. It comes without

@@ -14,16 +14,19 @@ class ShuffleNetV1(ShuffleNet):
 
     Zhang et al., "ShuffleNet: An Extremely Efficient Convolutional Neural
     Network for Mobile Devices", https://arxiv.org/abs/1707.01083, table 1. It
-    prints the multiply-accumulates (MACs) of all but the last, dense layer in
-    millions: 143 (with it), 140, 137, 133 and 137.
+    prints the multiply-accumulates (MACs) for groups of 1, 2, 3, 4 and 8 in
+    millions: 143, 140, 137, 133 and 137, without the last, dense layer.
 
-    | groups | parameters | trainable | MACs        | without dense |
-    |--------|------------|-----------|-------------|---------------|
-    | 1      | 1,546,624  | 1,531,936 | 143,078,976 | 142,502,976   |
-    | 2      | 1,754,248  | 1,733,848 | 140,836,512 | 140,036,512   |
-    | 3      | 1,890,208  | 1,865,728 | 137,460,672 | 136,500,672   |
-    | 4      | 1,996,088  | 1,968,344 | 134,339,776 | 133,251,776   |
-    | 8      | 2,473,936  | 2,434,768 | 138,365,952 | 136,829,952   |
+    | alpha | groups | parameters | trainable | MACs        |
+    |-------|--------|------------|-----------|-------------|
+    | 1.0   | 1      | 1,546,624  | 1,531,936 | 143,078,976 |
+    | 1.0   | 2      | 1,754,248  | 1,733,848 | 140,836,512 |
+    | 1.0   | 3      | 1,890,208  | 1,865,728 | 137,460,672 |
+    | 1.0   | 4      | 1,996,088  | 1,968,344 | 134,339,776 |
+    | 1.0   | 8      | 2,473,936  | 2,434,768 | 138,365,952 |
+    | 0.5   | 3      | 730,564    | 718,324   | 37,589,856  |
+    | 1.5   | 3      | 3,478,888  | 3,442,168 | 292,443,552 |
+    | 2.0   | 3      | 5,499,736  | 5,450,776 | 524,045,184 |
 
     It is the authors' network, with a bias in the last layer:
     https://github.com/megvii-model/ShuffleNet-Series. The first 1x1
