@@ -15,14 +15,14 @@ def command(
     ] = 400,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Prune, convert and check the 17 KB style network, in three minutes."""
+    """Convert, prune and check the 17 KB style networks, in three minutes."""
     from fritz_compress.cli import console
     from fritz_compress.cli.demonstration import Demonstration
 
     output.mkdir(parents=True, exist_ok=True)
     demonstration = Demonstration(output, seed)
+    demonstration.convert_flat()
     demonstration.fine_tune_and_prune(steps)
-    demonstration.convert()
     rows = demonstration.measure()
     demonstration.draw()
     console.table(

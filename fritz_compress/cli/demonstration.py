@@ -27,7 +27,12 @@ SIZE = (256, 256)
 FRACTION = 0.25  # of the filters; whole multiples of 4 stay, so 8 of 9
 
 # File, converter and its options, in the order of the picture's columns.
-FILES = (
+FLAT_FILES = (
+    ("flat.tflite", to_tflite, {}),
+    ("flat_dynamic.tflite", to_tflite, {"quantization": "dynamic"}),
+    ("flat_8bit.mlmodel", to_coreml, {"nbits": 8}),
+)
+PRUNED_FILES = (
     ("student.tflite", to_tflite, {}),
     ("student_dynamic.tflite", to_tflite, {"quantization": "dynamic"}),
     ("student_8bit.mlmodel", to_coreml, {"nbits": 8}),
@@ -50,7 +55,7 @@ class Exhibit:
 
 
 class Demonstration:
-    """Fine-tunes, prunes, converts, checks, measures and draws.
+    """Converts, fine-tunes, prunes, checks, measures and draws.
 
     Args:
         folder: Existing folder for the files.
@@ -62,14 +67,20 @@ class Demonstration:
         self.seed = seed
         self.photos = sample_pictures(*SIZE)
         self.teacher = models.load_pretrained("starry_night_teacher", SIZE)
-        student = models.load_pretrained("starry_night_student", SIZE)
-        self.exhibits = [
-            Exhibit("teacher", self.teacher, self.teacher),
-            Exhibit("student", student, student),
-        ]
+        path = folder / "teacher.tflite"
+        to_tflite(self.teacher, path)
+        self.exhibits = [Exhibit("teacher", self.teacher, self.teacher, path)]
+
+    def convert_flat(self) -> None:
+        """The fastest network, as files."""
+        flat = models.load_pretrained("starry_night_flat", SIZE)
+        self.exhibits.append(Exhibit("flat", flat, flat))
+        self._convert(flat, FLAT_FILES)
 
     def fine_tune_and_prune(self, steps: int) -> None:
-        """Zeroes filters while the student goes on learning; removes them."""
+        """Zeroes filters of a student that goes on learning; converts the rest."""
+        before = models.load_pretrained("starry_night_student", SIZE)
+        self.exhibits.append(Exhibit("student", before, before))
         student = models.load_pretrained("starry_night_student")
         training.distill(
             models.load_pretrained("starry_night_teacher"),
@@ -87,18 +98,7 @@ class Demonstration:
         with whole_file(path) as unfinished:
             pruned.save(unfinished)
         self.exhibits.append(Exhibit("pruned", pruned, pruned, path))
-
-    def convert(self) -> None:
-        """Writes every file; each is run and compared with Keras."""
-        pruned = self.exhibits[-1].model
-        for name, converter, options in console.tracked(
-            "converting and checking", FILES
-        ):
-            path = self.folder / name
-            converter(pruned, path, image_size=SIZE, **options)
-            self.exhibits.append(Exhibit(name, pruned, load(path), path))
-        to_tflite(self.teacher, self.folder / "teacher.tflite")
-        self.exhibits[0].path = self.folder / "teacher.tflite"
+        self._convert(pruned, PRUNED_FILES)
 
     def measure(self) -> list[tuple]:
         """Stylizes the held-out photos; returns and saves the table."""
@@ -122,6 +122,15 @@ class Demonstration:
         columns |= {e.name: e.pictures for e in self.exhibits}
         with whole_file(self.folder / "demo.png") as unfinished:
             Image.fromarray(picture_grid(columns)).save(unfinished)
+
+    def _convert(self, model, files):
+        """Writes every file; each is run and compared with Keras."""
+        for name, converter, options in console.tracked(
+            "converting and checking", files
+        ):
+            path = self.folder / name
+            converter(model, path, image_size=SIZE, **options)
+            self.exhibits.append(Exhibit(name, model, load(path), path))
 
     def _row(self, exhibit, times):
         pairs = list(zip(self.exhibits[0].pictures, exhibit.pictures))

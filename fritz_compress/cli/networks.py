@@ -14,6 +14,7 @@ from fritz_compress.training import read_photo
 ARCHITECTURES = {
     "large": models.StyleTransferNetwork,
     "small": models.SmallStyleTransferNetwork,
+    "flat": models.FlatStyleTransferNetwork,
 }
 
 

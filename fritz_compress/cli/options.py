@@ -20,7 +20,7 @@ TrainingPhotos = Annotated[
     pathlib.Path | None,
     typer.Option(help="Folder of photos; default: a few that are installed."),
 ]
-Architecture = Annotated[str, typer.Option(help="large or small.")]
+Architecture = Annotated[str, typer.Option(help="large, small or flat.")]
 Alpha = Annotated[float, typer.Option(help="Width multiplier.")]
 Initial = Annotated[
     pathlib.Path | None,

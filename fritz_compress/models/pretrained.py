@@ -4,6 +4,7 @@ import importlib.resources
 
 import keras
 
+from fritz_compress.models.flat_style_transfer import FlatStyleTransferNetwork
 from fritz_compress.models.style_transfer import (
     SmallStyleTransferNetwork,
     StyleTransferNetwork,
@@ -16,6 +17,10 @@ PRETRAINED = {
     "starry_night_student": (SmallStyleTransferNetwork, 0.3, "instance"),
     "starry_night_tiny": (SmallStyleTransferNetwork, 0.25, "instance"),
     "starry_night_folded": (SmallStyleTransferNetwork, 0.3, "batch"),
+    "starry_night_flat": (FlatStyleTransferNetwork, 0.5, "instance"),
+    "starry_night_flat_wide": (FlatStyleTransferNetwork, 1.0, "instance"),
+    "starry_night_flat_tiny": (FlatStyleTransferNetwork, 0.375, "instance"),
+    "the_scream_flat": (FlatStyleTransferNetwork, 0.5, "instance"),
 }
 
 
@@ -25,13 +30,19 @@ def load_pretrained(
     """Builds a network with the weights that come with the package.
 
     Args:
-        name: "starry_night_teacher" (108,374 weights), "starry_night_student"
-            (11,868 weights, taught by the former), "starry_night_tiny"
-            (9,830 weights, the student after pruning) or
-            "starry_night_folded" (the student with batch normalization, for
-            integer files: 204 statistics beside its 11,868 weights).
-        image_size: `(height, width)`, multiples of 4, or `None` for a model
-            that takes any size.
+        name: One of
+
+            - "starry_night_flat", 13,264 weights, the fastest: a flat network
+              taught by the teacher; "starry_night_flat_wide", 44,912 weights,
+              is closer to it and "starry_night_flat_tiny" has 8,232;
+            - "the_scream_flat", 13,264 weights, another painting;
+            - "starry_night_teacher", 108,374 weights;
+            - "starry_night_student", 11,868 weights, taught by the teacher;
+            - "starry_night_tiny", 9,830 weights, the student after pruning;
+            - "starry_night_folded", the student with batch normalization, for
+              integer files: 204 statistics beside its 11,868 weights.
+        image_size: `(height, width)`, or `None` for a model that takes any
+            size. Multiples of 4, except for the flat networks.
 
     Returns: an uncompiled model; see `StyleTransferNetwork.build`.
 
@@ -40,8 +51,8 @@ def load_pretrained(
 
     Example:
 
-    >>> load_pretrained("starry_night_student").count_params()
-    11868
+    >>> load_pretrained("starry_night_flat").count_params()
+    13264
     """
     if name not in PRETRAINED:
         raise ValueError(

@@ -222,11 +222,11 @@ def flat(args, photos, alpha=0.5, steps=8000):
 
 
 def flat_wide(args, photos):
-    return flat(args, photos, 1.0, 6000)
+    return flat(args, photos, 1.0, 4000)
 
 
 def flat_tiny(args, photos):
-    return flat(args, photos, 0.375)
+    return flat(args, photos, 0.375, 4000)
 
 
 def scream(args, photos):
@@ -242,7 +242,7 @@ def scream(args, photos):
         extractor,
         np.asarray(style.resize((256, 256))),
         photos,
-        steps=args.steps or 1500,
+        steps=args.steps or 1000,
         backup_dir=backup,
         callbacks=[Progress()],
     )

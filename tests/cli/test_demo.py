@@ -11,6 +11,9 @@ from fritz_compress.cli import main
 FILES = {
     "demo.csv",
     "demo.png",
+    "flat.tflite",
+    "flat_8bit.mlmodel",
+    "flat_dynamic.tflite",
     "student.mlpackage",
     "student.tflite",
     "student_4bit.mlmodel",
@@ -31,6 +34,11 @@ def test_the_demo_leaves_files_a_table_and_a_picture(tmp_path, capsys):
 
     with open(folder / "demo.csv", newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
+    # What the table and the picture begin with, behind what both learned from.
+    assert list(rows)[:3] == ["teacher", "flat", "flat.tflite"]
+    assert rows["flat"]["weights"] == "13,264"
+    assert float(rows["flat.tflite"]["PSNR"]) > 24
+    assert (folder / "flat_8bit.mlmodel").stat().st_size <= 17_000
     assert rows["student"]["weights"] == "11,868"
     assert rows["pruned"]["weights"] == "9,830"
     for name in FILES & rows.keys():
