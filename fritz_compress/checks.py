@@ -80,6 +80,24 @@ def check_fraction(
         raise ValueError(f"{expected}. Received: {name}={value}.")
 
 
+def check_positive(name: str, value: Any) -> None:
+    """Whether a value is a finite number above 0.
+
+    Args:
+        name: The argument's name, as the user wrote it.
+        value: What the user passed.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for a number that is not above 0, or infinite.
+    """
+    expected = f"`{name}` must be a number above 0"
+    if not is_number(value):
+        raise TypeError(f"{expected}. Received: {name}={described(value)}.")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{expected}. Received: {name}={value}.")
+
+
 def check_fractions(name: str, fractions: Any) -> float | dict[str, float]:
     """One fraction in `[0, 1)` for all layers, or one for each by name.
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from fritz_compress.distillation import pixel_distiller
+from fritz_compress.distillation.freezing import restore, trainable_flags
 from fritz_compress.losses import PerceptualLoss
 from fritz_compress.training.backup import EpochBackup
 from fritz_compress.training.photos import Photos
@@ -164,18 +165,11 @@ def warmup_cosine(
 @contextlib.contextmanager
 def _frozen(teacher):
     """Undoes what `Distiller` does to the layers of its teacher."""
-    flags = [(layer, layer.trainable) for layer in _with_layers(teacher)]
+    flags = trainable_flags(teacher)
     try:
         yield
     finally:
-        for layer, trainable in flags:  # outer ones first: they set inner ones
-            layer.trainable = trainable
-
-
-def _with_layers(layer):
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _with_layers(inner)
+        restore(flags)
 
 
 def _check(model, steps, crop_size):

@@ -1,10 +1,12 @@
-"""A student that learns a teacher's pictures, on top of keras.distillation."""
+"""A student that learns a teacher's pictures."""
 
 import keras
 
+from fritz_compress.distillation.distiller import Distiller
 from fritz_compress.losses import PixelLoss
 
 
+@keras.saving.register_keras_serializable("fritz_compress")
 class PixelDistillation(keras.distillation.DistillationLoss):
     """Teaches a student the exact pixels of its teacher.
 
@@ -32,8 +34,10 @@ class PixelDistillation(keras.distillation.DistillationLoss):
     ):
         self.loss = PixelLoss(texture_weight, grid_weight, grid_share)
 
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
-        return self.loss(teacher_outputs, student_outputs)
+    def compute_loss(
+        self, teacher_outputs, student_outputs, sample_weight=None, **kwargs
+    ):
+        return self.loss(teacher_outputs, student_outputs, sample_weight)
 
     def get_config(self):
         return {
@@ -51,7 +55,7 @@ def pixel_distiller(
     fixed_statistics: bool = False,
     grid_weight: float = 0.0,
     grid_share: float = 1.0,
-) -> keras.distillation.Distiller:
+) -> Distiller:
     """A compiled distiller that learns from photos alone.
 
     `fit` it on batches of photos, without targets; the trained network is
@@ -74,7 +78,7 @@ def pixel_distiller(
     Neural Network", https://arxiv.org/abs/1503.02531, with pictures in place
     of soft targets.
     """
-    kind = _AtInference if fixed_statistics else keras.distillation.Distiller
+    kind = _AtInference if fixed_statistics else Distiller
     distiller = kind(
         teacher,
         student,
@@ -82,13 +86,12 @@ def pixel_distiller(
         student_loss_weight=0.0,
         name=f"{student.name}_distiller",
     )
-    # Keras asks for a loss on labels; its weight is 0 and it is never called.
-    distiller.compile(optimizer=optimizer, loss="mse")
+    distiller.compile(optimizer)
     distiller.build((None, *student.input_shape[1:]))
     return distiller
 
 
-class _AtInference(keras.distillation.Distiller):
+class _AtInference(Distiller):
     """A distiller whose student computes as outside of training."""
 
     def call(self, inputs, training=None, **kwargs):

@@ -1,0 +1,92 @@
+"""What of a teacher is compared with what of a student."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import tree
+
+from fritz_compress.checks import check_model
+
+OUTPUTS = "outputs of the model"  # No layer can have this name.
+
+
+def check_pair(
+    teacher: keras.Model | None, student: keras.Model, train_teacher: bool
+) -> None:
+    """Whether a student can learn from a teacher.
+
+    Raises:
+        TypeError: for what is no model.
+        ValueError: if inputs or outputs have different shapes, or a teacher
+            shall learn that is not there.
+    """
+    check_model(student, "student")
+    if teacher is None:
+        if train_teacher:
+            raise ValueError(
+                "A teacher whose outputs are recorded cannot learn. Received: "
+                "teacher=None, train_teacher=True. Pass the teacher."
+            )
+        return
+    check_model(teacher, "teacher")
+    for what in ("inputs", "outputs"):
+        theirs, own = _shapes(teacher, what), _shapes(student, what)
+        if theirs is None or own is None:
+            continue  # Without a graph it shows when they are called.
+        if len(theirs) != len(own) or not all(map(_alike, theirs, own)):
+            raise ValueError(
+                f"Teacher and student must have {what} of the same shapes. "
+                f"Received: {theirs} of '{teacher.name}' and {own} of "
+                f"'{student.name}', which are incompatible. Choose a student "
+                f"with the {what} of its teacher."
+            )
+
+
+def features_model(
+    model: keras.Model, losses: Sequence[Any], attribute: str
+) -> keras.Model | None:
+    """A model of the outputs, and of the layers that losses look at.
+
+    Args:
+        model: The teacher or the student.
+        losses: Distillation losses.
+        attribute: Where these have the name of a layer of the model.
+
+    Returns: a model that shares all layers and returns a dictionary; `None`
+    if outputs are all that is looked at.
+    """
+    names = [getattr(loss, attribute, None) for loss in losses]
+    names = dict.fromkeys(name for name in names if name is not None)
+    if not names:
+        return None
+    features = {name: model.get_layer(name).output for name in names}
+    return keras.Model(
+        model.inputs,
+        {OUTPUTS: model.output, **features},
+        name=f"{model.name}_features",
+    )
+
+
+def values_for(
+    loss: Any, known: Mapping[str, Any], made: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """What a distillation loss compares: of the teacher, of the student."""
+    return (
+        known[getattr(loss, "teacher_layer_name", None) or OUTPUTS],
+        made[getattr(loss, "student_layer_name", None) or OUTPUTS],
+    )
+
+
+def _shapes(model, what):
+    tensors = getattr(model, what, None)
+    if tensors is None:
+        return None
+    return [tuple(tensor.shape) for tensor in tree.flatten(tensors)]
+
+
+def _alike(first, second):
+    return len(first) == len(second) and all(
+        None in sizes or sizes[0] == sizes[1]
+        for sizes in zip(first[1:], second[1:])
+    )
