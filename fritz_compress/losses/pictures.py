@@ -126,6 +126,9 @@ class PerceptualLoss(keras.losses.Loss):
         content_weight: Defaults to 1.
         style_weight: Defaults to `1e-4`; the Gram terms are large.
         variation_weight: Defaults to 10.
+        border: Pixels at each edge that are not looked at, 0 by default. A
+            network sees its own padding there, and may learn to paint the
+            style into a frame.
         name: Name of the loss.
 
     Call arguments:
@@ -133,8 +136,9 @@ class PerceptualLoss(keras.losses.Loss):
         y_pred: Their stylized pictures, same shape.
 
     Raises:
-        ValueError: on construction for a style image that is not RGB, or a
-            `content_layer` that the extractor does not have.
+        ValueError: on construction for a style image that is not RGB, a
+            `content_layer` that the extractor does not have, or a negative
+            `border`.
 
     Reference: Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time
     Style Transfer and Super-Resolution", https://arxiv.org/abs/1603.08155,
@@ -149,6 +153,7 @@ class PerceptualLoss(keras.losses.Loss):
         content_weight: float = 1.0,
         style_weight: float = 1e-4,
         variation_weight: float = 10.0,
+        border: int = 0,
         name: str = "perceptual_loss",
         **kwargs,
     ):
@@ -164,12 +169,17 @@ class PerceptualLoss(keras.losses.Loss):
                 f"{len(extractor.outputs)} feature maps. Received: "
                 f"content_layer={content_layer}."
             )
+        if border < 0:
+            raise ValueError(
+                f"`border` must not be negative. Received: border={border}."
+            )
         super().__init__(name=name, **kwargs)
         self.extractor = extractor
         self.content_layer = content_layer
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.variation_weight = variation_weight
+        self.border = border
         # As NumPy: constants of the training step on every backend.
         self.style_grams = [
             ops.convert_to_numpy(style.gram_matrix(features))
@@ -177,6 +187,7 @@ class PerceptualLoss(keras.losses.Loss):
         ]
 
     def call(self, y_true, y_pred):
+        y_true, y_pred = self._inside(y_true), self._inside(y_pred)
         content = self._features(y_true)[self.content_layer]
         features = self._features(y_pred)
         loss = self.content_weight * ops.mean(
@@ -186,6 +197,13 @@ class PerceptualLoss(keras.losses.Loss):
             errors = ops.square(style.gram_matrix(feature) - target)
             loss += self.style_weight * ops.sum(errors, axis=(1, 2))
         return loss + self.variation_weight * style.total_variation(y_pred)
+
+    def _inside(self, pictures):
+        if not self.border:
+            return pictures
+        return pictures[
+            :, self.border : -self.border, self.border : -self.border
+        ]
 
     def _features(self, pictures):
         """A list even of one feature map, in single precision."""

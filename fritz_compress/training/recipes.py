@@ -97,6 +97,7 @@ def train_perceptual(
     content_weight: float = 1.0,
     style_weight: float = 1e-4,
     variation_weight: float = 10.0,
+    border: int = 0,
     seed: int = 0,
     backup_dir: str | os.PathLike | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -115,7 +116,7 @@ def train_perceptual(
             learned at the size they have in these pixels.
         photos, steps, crop_size, batch_size, learning_rate, seed, backup_dir,
             callbacks: As in `distill`.
-        content_weight, style_weight, variation_weight: See
+        content_weight, style_weight, variation_weight, border: See
             `losses.PerceptualLoss`.
 
     Returns: the history of `fit`.
@@ -130,6 +131,7 @@ def train_perceptual(
         content_weight=content_weight,
         style_weight=style_weight,
         variation_weight=variation_weight,
+        border=border,
     )
     optimizer = keras.optimizers.Adam(warmup_cosine(learning_rate, steps))
     # A model of the same layers: a user's model does not end up compiled

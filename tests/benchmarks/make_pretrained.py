@@ -243,6 +243,7 @@ def scream(args, photos):
         np.asarray(style.resize((256, 256))),
         photos,
         steps=args.steps or 1000,
+        border=16,
         backup_dir=backup,
         callbacks=[Progress()],
     )
