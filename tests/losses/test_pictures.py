@@ -251,7 +251,7 @@ def test_a_border_is_not_looked_at(extractor):
     [
         ({"style_image": np.ones((8, 8))}, r"\(height, width, 3\).*\(8, 8\)"),
         ({"content_layer": 2}, "2 feature maps. Received: content_layer=2"),
-        ({"border": -1}, "must not be negative. Received: border=-1"),
+        ({"border": -1, "content_layer": 0}, "must not be negative. Received: border=-1"),
     ],
 )
 def test_perceptual_loss_checks_its_arguments(extractor, arguments, message):
