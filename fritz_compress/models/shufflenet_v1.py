@@ -1,7 +1,5 @@
 """ShuffleNet, version 1."""
 
-import math
-
 import keras
 from keras import layers
 
@@ -64,7 +62,7 @@ class ShuffleNetV1(ShuffleNet):
                 any size.
             alpha: Width multiplier, the paper's scale factor s. Widths are
                 rounded to what the groups divide; as in the authors' code the
-                stem is halved and doubled only, at 0.5 and 2.0.
+                stem does not widen between 1.0 and 2.0.
             groups: Of the 1x1 convolutions: 1, 2, 3, 4 or 8.
             shuffle: Whether channels are shuffled. Without, groups never see
                 each other inside a unit; the network has as many parameters
@@ -89,8 +87,8 @@ class ShuffleNetV1(ShuffleNet):
         # Inside of a unit, too, groups must divide the channels.
         unit = cls.squeeze * groups
         width = divisible(cls.widths[groups], alpha, "stage_2", unit)
-        halvings = 2.0 ** math.floor(math.log2(alpha))
-        x = cls.entrance(x, divisible(cls.stem, halvings, "stem", groups))
+        widening = 1.0 if 1 < alpha < 2 else alpha
+        x = cls.entrance(x, divisible(cls.stem, widening, "stem", groups))
         for stage, repeats in enumerate(cls.repeats, 2):
             for repeat in range(repeats):
                 first = stage == 2 and not repeat
