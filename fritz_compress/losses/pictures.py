@@ -69,11 +69,7 @@ class PixelLoss(keras.losses.Loss):
                 "`grid_share` is a fraction in [0, 1]. Received: "
                 f"grid_share={grid_share}."
             )
-        if block < 2:
-            raise ValueError(
-                "`block` is a side in pixels and must be at least 2. "
-                f"Received: block={block}."
-            )
+        _check_block(block)
         super().__init__(name=name, **kwargs)
         self.texture_weight = texture_weight
         self.grid_weight = grid_weight
@@ -129,6 +125,10 @@ class PerceptualLoss(keras.losses.Loss):
         border: Pixels at each edge that are not looked at, 0 by default. A
             network sees its own padding there, and may learn to paint the
             style into a frame.
+        grid_weight: Of `mean|g(y)|`, with `g` the `ops.style.grid_pattern` in
+            grey levels: against the dots of a network that paints blocks of
+            pixels at once. Defaults to 0.
+        block: Side of such a block in pixels. Defaults to 4.
         name: Name of the loss.
 
     Call arguments:
@@ -137,8 +137,9 @@ class PerceptualLoss(keras.losses.Loss):
 
     Raises:
         ValueError: on construction for a style image that is not RGB, a
-            `content_layer` that the extractor does not have, or a negative
-            `border`.
+            `content_layer` that the extractor does not have, a negative
+            `border` or `grid_weight`, or a `block` below 2; when called, as
+            `PixelLoss`.
 
     Reference: Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time
     Style Transfer and Super-Resolution", https://arxiv.org/abs/1603.08155,
@@ -154,6 +155,8 @@ class PerceptualLoss(keras.losses.Loss):
         style_weight: float = 1e-4,
         variation_weight: float = 10.0,
         border: int = 0,
+        grid_weight: float = 0.0,
+        block: int = 4,
         name: str = "perceptual_loss",
         **kwargs,
     ):
@@ -169,10 +172,12 @@ class PerceptualLoss(keras.losses.Loss):
                 f"{len(extractor.outputs)} feature maps. Received: "
                 f"content_layer={content_layer}."
             )
-        if border < 0:
+        if border < 0 or grid_weight < 0:
             raise ValueError(
-                f"`border` must not be negative. Received: border={border}."
+                "`border` and `grid_weight` must not be negative. Received: "
+                f"border={border}, grid_weight={grid_weight}."
             )
+        _check_block(block)
         super().__init__(name=name, **kwargs)
         self.extractor = extractor
         self.content_layer = content_layer
@@ -180,6 +185,8 @@ class PerceptualLoss(keras.losses.Loss):
         self.style_weight = style_weight
         self.variation_weight = variation_weight
         self.border = border
+        self.grid_weight = grid_weight
+        self.block = block
         # As NumPy: constants of the training step on every backend.
         self.style_grams = [
             ops.convert_to_numpy(style.gram_matrix(features))
@@ -196,6 +203,10 @@ class PerceptualLoss(keras.losses.Loss):
         for feature, target in zip(features, self.style_grams):
             errors = ops.square(style.gram_matrix(feature) - target)
             loss += self.style_weight * ops.sum(errors, axis=(1, 2))
+        if self.grid_weight:
+            _check_blocks(y_pred.shape, self.block)
+            pattern = style.grid_pattern(y_pred, self.block)
+            loss += self.grid_weight * _mean_absolute_error(0.0, pattern)
         return loss + self.variation_weight * style.total_variation(y_pred)
 
     def _inside(self, pictures):
@@ -246,4 +257,12 @@ def _check_blocks(shape, block):
             f"The grid term needs pictures whose sides are multiples of {block}"
             f" and at least {least} pixels. Received: {sides}. Use other crops "
             "or grid_weight=0."
+        )
+
+
+def _check_block(block):
+    if block < 2:
+        raise ValueError(
+            "`block` is a side in pixels and must be at least 2. Received: "
+            f"block={block}."
         )

@@ -98,6 +98,7 @@ def train_perceptual(
     style_weight: float = 1e-4,
     variation_weight: float = 10.0,
     border: int = 0,
+    grid_weight: float = 0.0,
     seed: int = 0,
     backup_dir: str | os.PathLike | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -116,8 +117,8 @@ def train_perceptual(
             learned at the size they have in these pixels.
         photos, steps, crop_size, batch_size, learning_rate, seed, backup_dir,
             callbacks: As in `distill`.
-        content_weight, style_weight, variation_weight, border: See
-            `losses.PerceptualLoss`.
+        content_weight, style_weight, variation_weight, border, grid_weight:
+            See `losses.PerceptualLoss`.
 
     Returns: the history of `fit`.
 
@@ -132,6 +133,7 @@ def train_perceptual(
         style_weight=style_weight,
         variation_weight=variation_weight,
         border=border,
+        grid_weight=grid_weight,
     )
     optimizer = keras.optimizers.Adam(warmup_cosine(learning_rate, steps))
     # A model of the same layers: a user's model does not end up compiled

@@ -3,12 +3,13 @@
     python tests/benchmarks/judge.py --teacher NET --student NET [NET ...]
         [--photos FOLDER NAME [NAME ...]] [--sheet OUT.png]
 
-A `NET` is `large:ALPHA:FILE`, `small:ALPHA:FILE` or `folded:ALPHA:FILE` (the
-small one with batch normalization), the name of a network that comes with the
-package, or a `.tflite` file for 256x256. China and chelsea are always among
-the photos; `--photos` adds files of a folder by name. At 256x256 it prints
-PSNR, SSIM and variation of each student, of the photo itself and of the best
-linear color map, and draws all pictures in one sheet.
+A `NET` is `large:ALPHA:FILE`, `small:ALPHA:FILE`, `flat:ALPHA:FILE` or
+`folded:ALPHA:FILE` (the small one with batch normalization), the name of a
+network that comes with the package, or a `.tflite` file for 256x256. China and
+chelsea are always among the photos; `--photos` adds files of a folder by name.
+At 256x256 it prints PSNR, SSIM, variation and the strength of a grid of 4
+pixels of each student, of the photo itself and of the best linear color map,
+and draws all pictures in one sheet.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def network(text):
     builders = {
         "large": (models.StyleTransferNetwork, "instance"),
         "small": (models.SmallStyleTransferNetwork, "instance"),
+        "flat": (models.FlatStyleTransferNetwork, "instance"),
         "folded": (models.SmallStyleTransferNetwork, "batch"),
     }
     kind, alpha, path = text.split(":", 2)
@@ -107,7 +109,11 @@ def main():
     print(f"{len(photos)} photos of {SIZE}x{SIZE}, against {args.teacher}")
     for name, pictures in columns.items():
         psnr, ssim, variation = scores(pictures, targets)
-        print(f"{psnr:6.2f} dB  SSIM {ssim:.3f}  TV {variation:5.1f}  {name}")
+        grid = fidelity.grid_strength(pictures)
+        print(
+            f"{psnr:6.2f} dB  SSIM {ssim:.3f}  TV {variation:5.1f}  "
+            f"grid {grid:4.2f}  {name}"
+        )
     if args.sheet:
         columns = {k.split("/")[-1]: list(v) for k, v in columns.items()}
         Image.fromarray(picture_grid(columns)).save(args.sheet)

@@ -244,6 +244,7 @@ def scream(args, photos):
         photos,
         steps=args.steps or 1000,
         border=16,
+        grid_weight=1e4,
         backup_dir=backup,
         callbacks=[Progress()],
     )

@@ -233,6 +233,20 @@ def test_perceptual_loss_is_the_weighted_sum_of_its_parts(extractor):
     )
 
 
+def test_perceptual_loss_adds_the_grid_of_the_picture(extractor):
+    rng = np.random.default_rng(0)
+    photo, stylized = rng.uniform(0, 1, (2, 1, 36, 44, 3)).astype("float32")
+    painting = pictures(2)[0] / 255
+    plain = PerceptualLoss(extractor, painting, content_layer=1, border=2)
+    grid = np.abs(numpy_grid(stylized[:, 2:-2, 2:-2], 4)).mean()
+    loss = PerceptualLoss(
+        extractor, painting, content_layer=1, border=2, grid_weight=50.0
+    )
+    assert float(loss(photo, stylized)) == pytest.approx(
+        float(plain(photo, stylized)) + 50 * grid, rel=1e-4
+    )
+
+
 def test_a_border_is_not_looked_at(extractor):
     photo, stylized = pictures(0) / 255, pictures(1) / 255
     painting = pictures(2)[0] / 255
@@ -251,7 +265,12 @@ def test_a_border_is_not_looked_at(extractor):
     [
         ({"style_image": np.ones((8, 8))}, r"\(height, width, 3\).*\(8, 8\)"),
         ({"content_layer": 2}, "2 feature maps. Received: content_layer=2"),
-        ({"border": -1, "content_layer": 0}, "must not be negative. Received: border=-1"),
+        ({"grid_weight": -2, "content_layer": 0}, "grid_weight=-2"),
+        ({"block": 1, "content_layer": 0}, "at least 2. Received: block=1"),
+        (
+            {"border": -1, "content_layer": 0},
+            "must not be negative. Received: border=-1",
+        ),
     ],
 )
 def test_perceptual_loss_checks_its_arguments(extractor, arguments, message):
