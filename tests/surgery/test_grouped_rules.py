@@ -8,6 +8,7 @@ from keras import layers
 from removal_oracle import assert_exact, difference, predict, samples
 
 from fritz_compress import surgery
+from fritz_compress.models import ShuffleNetV1
 from fritz_compress.surgery.balance import balance
 from fritz_compress.surgery.labels import Labels
 
@@ -66,51 +67,65 @@ def test_what_cannot_be_balanced_stays():
     assert store.reason(3) == "groups differ"
 
 
-def unit(x, groups, between, filters, name):
-    """The three convolutions of ShuffleNet v1, figure 2b."""
-    x = layers.Conv2D(between, 1, groups=groups, name=f"{name}_1")(x)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
-    height, width = x.shape[1:3]
-    x = layers.Reshape((height, width, groups, between // groups))(x)
-    x = layers.Permute((1, 2, 4, 3))(x)
-    x = layers.Reshape((height, width, between))(x)
-    x = layers.DepthwiseConv2D(3, padding="same")(x)
-    x = layers.BatchNormalization()(x)
-    x = layers.Conv2D(filters, 1, groups=groups, name=f"{name}_3")(x)
-    return layers.BatchNormalization()(x)
+class TwoUnits(ShuffleNetV1):
+    """Stage 2 of ShuffleNet, one unit of stride 2 and one of stride 1."""
+
+    repeats = (2,)
 
 
-def shuffle_net(groups, between, filters, stem=24):
-    inputs = keras.Input((4, 4, 3))
-    x = layers.Conv2D(stem, 1, name="stem")(inputs)
-    joined = unit(x, groups, between, filters - stem, "first")
-    x = layers.ReLU()(layers.Concatenate()([x, joined]))
-    x = layers.Add()([x, unit(x, groups, between, filters, "second")])
-    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
-    return distinct_weights(
-        keras.Model(inputs, layers.Dense(3, name="head")(x))
+class Unlayered(TwoUnits):
+    """The same, its channels shuffled by layers of Keras."""
+
+    @classmethod
+    def shuffled(cls, x, groups, name):
+        height, width, channels = x.shape[1:]
+        rows = (height, width, groups, channels // groups)
+        x = layers.Reshape(rows)(x)
+        x = layers.Permute((1, 2, 4, 3))(x)
+        return layers.Reshape((height, width, channels), name=name)(x)
+
+
+def two_units(builder, groups):
+    model = builder.build(
+        (16, 16), groups=groups, classes=3, classifier_activation=None
     )
+    return distinct_weights(model)
 
 
-# Groups and widths of the first stage in table 1 of the paper.
-STAGES = [(2, 50, 200), (3, 60, 240), (4, 68, 272), (8, 96, 384)]
+shuffle_nets = pytest.mark.parametrize("groups", [2, 3, 4, 8])
+shuffles = pytest.mark.parametrize("builder", [TwoUnits, Unlayered])
 
 
-@pytest.mark.parametrize("groups, between, filters", STAGES)
-def test_shuffle_net_does_not_collapse(groups, between, filters):
-    model = shuffle_net(groups, between, filters)
+@shuffles
+@shuffle_nets
+def test_shuffle_net_does_not_collapse(builder, groups):
+    model = two_units(builder, groups)
+    inside, between = "stage_2_2_in_convolution", "stage_2_2_out_convolution"
+    filters = model.get_layer(inside).filters
     found = surgery.channel_groups(model)
-    inside = [g for g in found if g.makers == ("second_1",)]
-    assert sum(g.channels for g in inside) >= between // groups // groups
-    assert all(g.frozen is None for g in inside)
-    trunk = [g for g in found if "second_3" in g.makers]
+    own = [g for g in found if g.makers == (inside,)]
+    assert sum(g.channels for g in own) >= filters // groups // groups
+    assert all(g.frozen is None for g in own)
+    trunk = [g for g in found if between in g.makers]
     assert sum(g.channels for g in trunk) >= 20
 
 
-@pytest.mark.parametrize("groups, between, filters", STAGES)
-def test_shuffle_net_zeroed_by_hand(groups, between, filters):
+@shuffle_nets
+def test_a_shuffle_by_layers_of_keras_has_the_same_groups(groups):
+    one, other = (
+        surgery.channel_groups(two_units(builder, groups))
+        for builder in (TwoUnits, Unlayered)
+    )
+    assert [(g.makers, g.channels, g.frozen) for g in one] == [
+        (g.makers, g.channels, g.frozen) for g in other
+    ]
+
+
+@shuffles
+@shuffle_nets
+def test_shuffle_net_zeroed_by_hand(builder, groups):
     """Zeroed channels, normalization included, go without a trace."""
-    model = shuffle_net(groups, between, filters)
+    model = two_units(builder, groups)
     rng = np.random.default_rng(0)
     for group in surgery.channel_groups(model):
         if group.frozen:
