@@ -1,49 +1,23 @@
 """The two small networks of Deep Compression, their recipes and pictures."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import keras
 from benchmarks import fashion_mnist_data
-from keras import layers
+
+from fritz_compress.models import LeNet5, LeNet300100
 
 CLASSES = 10
 DATASETS = ("fashion_mnist", "mnist")
-
-
-def lenet_300_100():
-    """Two hidden dense layers: 266,200 weights and 410 biases."""
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Flatten(),
-            layers.Dense(300, activation="relu", name="ip1"),
-            layers.Dense(100, activation="relu", name="ip2"),
-            layers.Dense(CLASSES, name="ip3"),
-        ],
-        name="lenet_300_100",
+# They end with logits.
+lenet_300_100, lenet_5 = (
+    functools.partial(
+        builder.build, classes=CLASSES, classifier_activation=None
     )
-
-
-def lenet_5():
-    """Caffe's LeNet-5: 430,500 weights and 580 biases.
-
-    As there, only the first dense layer has an activation: a convolution is
-    followed by the maximum over 2x2 positions alone.
-    """
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(20, 5, name="conv1"),
-            layers.MaxPooling2D(),
-            layers.Conv2D(50, 5, name="conv2"),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dense(500, activation="relu", name="ip1"),
-            layers.Dense(CLASSES, name="ip2"),
-        ],
-        name="lenet_5",
-    )
+    for builder in (LeNet300100, LeNet5)
+)
 
 
 @dataclasses.dataclass(frozen=True)

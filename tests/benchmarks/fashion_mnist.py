@@ -31,9 +31,8 @@ import keras
 import numpy as np
 from fashion_mnist_data import load
 from fashion_mnist_results import plot, record
-from keras import layers
 
-from fritz_compress import callbacks, surgery
+from fritz_compress import callbacks, models, surgery
 from fritz_compress.files import whole_file
 from fritz_compress.ops.schedules import ConstantSparsity
 from fritz_compress.training import warmup_cosine
@@ -45,31 +44,21 @@ BATCH = 128
 WEIGHT_DECAY = 1e-3
 
 
+class ResNet(models.CifarResNet):
+    """It begins as Keras begins, not as the paper does."""
+
+    kernel_initializer = "glorot_uniform"
+
+
 def resnet20(alpha):
     """He et al. 2016, section 4.2, with 1x1 convolutions as shortcuts."""
-    image = keras.Input((28, 28, 1))
-    x = layers.ReLU()(_convolution(image, int(16 * alpha), name="stem"))
-    for stage, filters in enumerate((16, 32, 64)):
-        for block in range(3):
-            stride = 2 if stage and not block else 1
-            x = _block(x, int(filters * alpha), stride, f"{stage}_{block}")
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, layers.Dense(10, name="logits")(x))
-
-
-def _block(x, filters, stride, name):
-    y = _convolution(x, filters, stride=stride, name=f"first_{name}")
-    y = _convolution(layers.ReLU()(y), filters, name=f"second_{name}")
-    if stride > 1:
-        x = _convolution(x, filters, 1, stride, f"shortcut_{name}")
-    return layers.ReLU()(layers.Add()([x, y]))
-
-
-def _convolution(x, filters, size=3, stride=1, name=None):
-    x = layers.Conv2D(
-        filters, size, stride, padding="same", use_bias=False, name=name
-    )(x)
-    return layers.BatchNormalization(name=f"{name}_norm")(x)
+    return ResNet.build(
+        (28, 28),
+        alpha,
+        shortcut="B",
+        channels=1,
+        classifier_activation=None,
+    )
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -148,7 +137,11 @@ def filters(data, args):
         frequency=max(1, steps // 20),
         round_to=1,
         # Only the first convolution of each block: what is added stays.
-        ignored_layers=["stem", "shortcut_1_0", "shortcut_2_0"],
+        ignored_layers=[
+            "stem_convolution",
+            "stage_2_1_shortcut_convolution",
+            "stage_3_1_shortcut_convolution",
+        ],
     )
     zeroed = trained(
         "filters_zeroed",
