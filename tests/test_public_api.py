@@ -25,10 +25,17 @@ NOUNS = {
         ConversionError ConversionReport LayerReport Runner Timing latency
         latency_by_setting load sample_pictures to_coreml to_tflite
     """,
+    "distillation": """
+        AttentionTransfer Distiller Hint PixelDistillation RecordedTeacher
+        SoftTargets distiller pixel_distiller
+    """,
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """
         ActivationRange ChannelShuffle ConcatenationRange DeprocessStylizedImage
         InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
+    """,
+    "losses": """
+        AttentionTransferLoss PerceptualLoss PixelLoss SoftTargetLoss
     """,
     "models": """
         CifarResNet CifarVGG16 EfficientNetLite0 FlatStyleTransferNetwork
@@ -52,8 +59,9 @@ NOUNS = {
         register_rule removal_report remove_filters remove_pruned_filters
     """,
     "training": """
-        Photos PruningAttempt PruningReport distill prune_layer_by_layer
-        read_photo train_perceptual warmup_cosine
+        FeatureCache Photos PruningAttempt PruningReport TeacherCache
+        cache_features cache_teacher distill distill_classifier join_head
+        prune_layer_by_layer read_photo train_perceptual warmup_cosine
     """,
 }
 

@@ -41,6 +41,18 @@ def settings_of(
     }
 
 
+def model_digest(model: keras.Model) -> str:
+    """A hash of what a model computes: its configuration and its weights.
+
+    How it is compiled, what is trainable and how it is named is no part of it.
+    """
+    config = dict(keras.saving.serialize_keras_object(model))
+    for key in ("compile_config", "registered_name", "module"):
+        config.pop(key, None)
+    config = _without_trainable(_without_names(config))
+    return digest(_text(config), *model.get_weights())
+
+
 def digest(*parts: np.ndarray | str) -> str:
     """A hash of texts, and of arrays with their types and shapes."""
     found = hashlib.sha256()
@@ -70,6 +82,18 @@ def _without_names(config: Any) -> Any:
         return numbers.get(value, value) if isinstance(value, str) else value
 
     return replaced(config)
+
+
+def _without_trainable(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {
+            key: _without_trainable(value)
+            for key, value in config.items()
+            if key != "trainable"
+        }
+    if isinstance(config, (list, tuple)):
+        return [_without_trainable(value) for value in config]
+    return config
 
 
 def _names(config) -> Iterator[str]:

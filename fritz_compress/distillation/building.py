@@ -10,7 +10,7 @@ from fritz_compress.distillation.soft_targets import SoftTargets
 
 
 def distiller(
-    teacher: keras.Model | None,
+    teacher: keras.Model,
     student: keras.Model,
     losses: Any = None,
     optimizer: Any = "adam",
@@ -29,9 +29,9 @@ def distiller(
     `hard_weight * loss(labels, student) + (1 - hard_weight) * losses`.
 
     Args:
-        teacher: The teacher, which is frozen unless it learns along; or
-            `None` to fit on data sets of `training.cache_teacher`, which costs
-            the student alone.
+        teacher: The teacher, which is frozen unless it learns along. Or
+            `teacher` of a `training.cache_teacher`, to fit on its data set,
+            which costs the student alone.
         student: The student, of the same input and output shapes.
         losses: One or several of `SoftTargets`, `Hint`, `AttentionTransfer`,
             `PixelDistillation` and those of `keras.distillation`. Defaults to

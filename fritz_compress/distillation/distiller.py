@@ -1,6 +1,6 @@
 """The model that is fit: a student, and what it is taught by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,25 +13,11 @@ from fritz_compress.distillation.pairing import (
     features_model,
     values_for,
 )
-
-# The names of what a data set of a `RecordedTeacher` holds.
-LABELS, TEACHER_OUTPUTS = "labels", "teacher_outputs"
-
-
-@keras.saving.register_keras_serializable("fritz_compress")
-class RecordedTeacher(keras.Model):
-    """A teacher that is not there: its outputs come with the targets.
-
-    The targets of such a data set are a dictionary with `"teacher_outputs"`,
-    and `"labels"` if there are some; `training.cache_teacher` makes one.
-    """
-
-    def call(self, inputs, training=None):
-        raise ValueError(
-            "A recorded teacher cannot be called: its outputs come with the "
-            f"targets, as '{TEACHER_OUTPUTS}'. Fit on a data set of "
-            "`training.cache_teacher`."
-        )
+from fritz_compress.distillation.recorded import (
+    TEACHER_OUTPUTS,
+    RecordedTeacher,
+    split_targets,
+)
 
 
 @keras.saving.register_keras_serializable("fritz_compress")
@@ -57,8 +43,8 @@ class Distiller(keras.distillation.Distiller):
     stepping on the same forward pass.
 
     Args:
-        teacher: The teacher, or `None` if its outputs come with the targets.
-            It is frozen, as in Keras, unless it learns along.
+        teacher: The teacher; it is frozen, as in Keras, unless it learns
+            along. Or a `RecordedTeacher`, or `None` for a plain one of these.
         student: The student, of the same input and output shapes.
         distillation_losses: One or several `keras.distillation` losses.
         distillation_loss_weights: A weight for each; 1 by default.
@@ -87,8 +73,8 @@ class Distiller(keras.distillation.Distiller):
         name: str = "distiller",
         **kwargs,
     ):
-        check_pair(teacher, student, train_teacher)
         teacher = RecordedTeacher() if teacher is None else teacher
+        check_pair(teacher, student, train_teacher)
         flags = trainable_flags(teacher)
         super().__init__(
             teacher,
@@ -114,11 +100,19 @@ class Distiller(keras.distillation.Distiller):
         self.teacher_features = features_model(
             teacher, self.distillation_losses, "teacher_layer_name"
         )
+        self.built = teacher.built and student.built
 
     @property
     def is_recorded(self) -> bool:
         """Whether the teacher's outputs come with the targets."""
         return isinstance(self.teacher, RecordedTeacher)
+
+    def build(self, input_shape):
+        """Builds the models that are not built yet."""
+        for model in (self.student, self.teacher):
+            if not model.built:
+                model.build(input_shape)
+        self.built = True
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """As of any model; without labels there is no `loss`.
@@ -137,6 +131,12 @@ class Distiller(keras.distillation.Distiller):
         super(keras.distillation.Distiller, self).compile(
             optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
         )
+
+    def compile_from_config(self, config):
+        """As of any model; Keras leaves distillers it loads uncompiled."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs, training=None, **kwargs):
         """The student's outputs; in training with what else is compared."""
@@ -186,10 +186,7 @@ class Distiller(keras.distillation.Distiller):
         return super().compute_metrics(x, labels, outputs, sample_weight)
 
     def get_config(self):
-        config = super().get_config()
-        if self.is_recorded:
-            config["teacher"] = None
-        return {**config, "train_teacher": self.train_teacher}
+        return {**super().get_config(), "train_teacher": self.train_teacher}
 
     @classmethod
     def from_config(cls, config):
@@ -206,16 +203,15 @@ class Distiller(keras.distillation.Distiller):
         """Labels, and the teacher's outputs if they come along."""
         if not self.is_recorded:
             return y, None
-        if not isinstance(y, Mapping):
-            y = {} if y is None else {LABELS: y}
-        if training and TEACHER_OUTPUTS not in y:
+        labels, recorded = split_targets(y)
+        if training and recorded is None:
             raise ValueError(
                 f"Distiller '{self.name}' has no teacher, so that targets must "
-                f"be a dictionary with '{TEACHER_OUTPUTS}'. Received: "
-                f"{', '.join(y) or 'none'}. Fit on a data set of "
-                "`training.cache_teacher`, or pass the teacher."
+                f"be a dictionary with '{TEACHER_OUTPUTS}'. Received: targets "
+                "without. Fit on a data set of `training.cache_teacher`, or "
+                "pass the teacher."
             )
-        return y.get(LABELS), y.get(TEACHER_OUTPUTS)
+        return labels, recorded
 
     def _made(self, x, y_pred, features=True):
         """The student's outputs, and features by the names of layers."""

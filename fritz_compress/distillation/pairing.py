@@ -7,12 +7,15 @@ import keras
 from keras import tree
 
 from fritz_compress.checks import check_model
+from fritz_compress.distillation.recorded import RecordedTeacher
 
 OUTPUTS = "outputs of the model"  # No layer can have this name.
 
 
 def check_pair(
-    teacher: keras.Model | None, student: keras.Model, train_teacher: bool
+    teacher: keras.Model,
+    student: keras.Model,
+    train_teacher: bool = False,
 ) -> None:
     """Whether a student can learn from a teacher.
 
@@ -22,14 +25,12 @@ def check_pair(
             shall learn that is not there.
     """
     check_model(student, "student")
-    if teacher is None:
-        if train_teacher:
-            raise ValueError(
-                "A teacher whose outputs are recorded cannot learn. Received: "
-                "teacher=None, train_teacher=True. Pass the teacher."
-            )
-        return
     check_model(teacher, "teacher")
+    if train_teacher and isinstance(teacher, RecordedTeacher):
+        raise ValueError(
+            "A teacher whose outputs are recorded cannot learn. Received: "
+            f"'{teacher.name}' and train_teacher=True. Pass the teacher."
+        )
     for what in ("inputs", "outputs"):
         theirs, own = _shapes(teacher, what), _shapes(student, what)
         if theirs is None or own is None:
@@ -62,7 +63,7 @@ def features_model(
         return None
     features = {name: model.get_layer(name).output for name in names}
     return keras.Model(
-        model.inputs,
+        model.input,
         {OUTPUTS: model.output, **features},
         name=f"{model.name}_features",
     )

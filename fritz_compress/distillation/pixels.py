@@ -46,6 +46,10 @@ class PixelDistillation(keras.distillation.DistillationLoss):
             "grid_share": self.loss.grid_share,
         }
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
 
 def pixel_distiller(
     teacher: keras.Model,

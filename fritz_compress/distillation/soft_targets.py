@@ -2,6 +2,7 @@ import keras
 from keras import tree
 
 from fritz_compress.distillation.outputs import gives_logits
+from fritz_compress.distillation.recorded import RecordedTeacher
 from fritz_compress.losses import SoftTargetLoss
 
 
@@ -16,7 +17,7 @@ class SoftTargets(keras.distillation.DistillationLoss):
         temperature: See `losses.SoftTargetLoss`. Defaults to 4.
         from_logits, teacher_from_logits: Whether the student, and the
             teacher, return logits; `None`, the default, to tell from the last
-            layers. (The teacher is like the student if it is not there.)
+            layers, or from what a recorded teacher says.
 
     Raises:
         TypeError, ValueError: on construction as `losses.SoftTargetLoss`; in
@@ -43,13 +44,9 @@ class SoftTargets(keras.distillation.DistillationLoss):
 
     def validate_model_compatibility(self, teacher, student):
         """Learns from the last layers whether outputs are logits."""
-        of_student, of_teacher = self.from_logits, self.teacher_from_logits
-        count = len(tree.flatten(student.outputs))
-        made = _flags(student, of_student, count)
-        known = made
-        if getattr(teacher, "outputs", None) or of_teacher is not None:
-            known = _flags(teacher, of_teacher, count)
-        self._logits = tuple(zip(known, made))
+        made = _flags(student, self.from_logits, student)
+        known = _flags(teacher, self.teacher_from_logits, student)
+        self._logits = tuple(zip(made if known is None else known, made))
 
     def compute_loss(
         self, teacher_outputs, student_outputs, sample_weight=None, **kwargs
@@ -74,6 +71,10 @@ class SoftTargets(keras.distillation.DistillationLoss):
             "teacher_from_logits": self.teacher_from_logits,
         }
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
     def _loss(self, targets, outputs, sample_weight, logits):
         pairs = zip(tree.flatten(targets), tree.flatten(outputs), logits)
         return sum(
@@ -84,5 +85,10 @@ class SoftTargets(keras.distillation.DistillationLoss):
         )
 
 
-def _flags(model, from_logits, count):
-    return gives_logits(model) if from_logits is None else [from_logits] * count
+def _flags(model, from_logits, student):
+    """Whether each output is logits, `None` if nobody knows."""
+    if from_logits is not None:
+        return [from_logits] * len(tree.flatten(student.outputs))
+    if isinstance(model, RecordedTeacher):
+        return model.from_logits
+    return gives_logits(model)

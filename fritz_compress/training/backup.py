@@ -3,10 +3,38 @@
 import os
 import pathlib
 import warnings
+from collections.abc import Sequence
 
 import keras
 
 from fritz_compress.files import whole_file
+
+
+def resumed(
+    model: keras.Model,
+    backup_dir: str | os.PathLike | None,
+    steps_per_epoch: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> tuple[list[keras.callbacks.Callback], int]:
+    """Brings a model back to where its training was killed, if it was.
+
+    Args:
+        model: The compiled model.
+        backup_dir: Folder of the backup, or `None` for none.
+        steps_per_epoch: Optimizer steps of an epoch.
+        callbacks: Those of the training.
+
+    Returns: the callbacks, with one more that makes backups, and the number
+    of epochs done.
+
+    Raises:
+        ValueError: if the backup is of another model.
+    """
+    if backup_dir is None:
+        return list(callbacks), 0
+    backup = EpochBackup(backup_dir, steps_per_epoch)
+    # Last in the list: it keeps what the others made of the epoch.
+    return [*callbacks, backup], backup.restore(model)
 
 
 class EpochBackup(keras.callbacks.Callback):

@@ -59,7 +59,7 @@ class Photos:
         if folder is None:
             sources = _installed_photos()
         else:
-            files = _files(folder)
+            files = photo_files(folder)
             sources = _readable(files, skip_broken, self.broken, progress)
         self._sources = {
             name: source
@@ -215,7 +215,14 @@ def _decoded_bytes(source):
         return 3 * image.width * image.height
 
 
-def _files(folder):
+def photo_files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """Files of a folder and its subfolders that are named like photos.
+
+    Returns: the files, in order, by their names inside the folder.
+
+    Raises:
+        ValueError: if there is no such folder.
+    """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise ValueError(f"No folder of photos at '{folder}'.")

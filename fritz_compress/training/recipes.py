@@ -12,7 +12,7 @@ import numpy as np
 from fritz_compress.distillation import pixel_distiller
 from fritz_compress.distillation.freezing import restore, trainable_flags
 from fritz_compress.losses import PerceptualLoss
-from fritz_compress.training.backup import EpochBackup
+from fritz_compress.training.backup import resumed
 from fritz_compress.training.photos import Photos
 
 STEPS_PER_EPOCH = 100  # A killed training loses at most this many steps.
@@ -202,12 +202,9 @@ def _fit(
 ) -> keras.callbacks.History:
     epochs = math.ceil(steps / STEPS_PER_EPOCH)
     steps_per_epoch = math.ceil(steps / epochs)
-    callbacks, first_epoch = list(callbacks), 0
-    if backup_dir is not None:
-        backup = EpochBackup(backup_dir, steps_per_epoch)
-        first_epoch = backup.restore(model)
-        # Last in the list: it keeps what the others made of the epoch.
-        callbacks.append(backup)
+    callbacks, first_epoch = resumed(
+        model, backup_dir, steps_per_epoch, callbacks
+    )
     return model.fit(
         batches(first_epoch * steps_per_epoch),
         initial_epoch=first_epoch,

@@ -191,6 +191,10 @@ WRONG = [
     ),
     ("distill {network} {tmp}/o.keras --alpha 0", "must be positive"),
     ("distill {network} {tmp}/o.keras --prune 25", "not a percent"),
+    ("distill {network} a.txt {tmp}/o.keras", "Received: a.txt"),
+    ("distill {network} a.npz b.npz {tmp}/o.keras", "a.npz b.npz .*after the"),
+    ("distill {network} a.npz {tmp}/o.keras", "Received: a.npz alone"),
+    ("distill {network} {tmp}/o.keras --student a.keras", "--student alone"),
     ("train missing.jpg {tmp}/o.keras", "No picture file at 'missing.jpg'"),
     ("train {photos}/0.png {tmp}/o.keras --vgg16 no.h5", "pass a file"),
 ]
