@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 from helpers import distinct_weights
-from keras import layers
+from keras import layers, ops
 
 from fritz_compress.layers import (
+    ChannelShuffle,
     CropToMatch,
     DepthToSpace,
     DeprocessStylizedImage,
@@ -95,6 +96,7 @@ SINGLE_LAYERS = {
     "cropping": lambda: layers.Cropping2D(((1, 2), (3, 4))),
     "flatten": lambda: layers.Flatten(),
     "reshape": lambda: layers.Reshape((5, 7, 8)),
+    "channel shuffle": lambda: ChannelShuffle(2),
     "reshape to a vector": lambda: layers.Reshape((-1,)),
     "depth to space": lambda: DepthToSpace(2),
     "pad to multiple": lambda: PadToMultiple(4),
@@ -127,6 +129,31 @@ MERGES = {
     "numbers": lambda pair: 2 - (pair[0] * 3 + 1.5) + (pair[1] - 0.5),
     "twice": lambda pair: pair[0] * pair[0] + pair[1],
 }
+
+
+OPERATIONS = {
+    "shuffle of a vector": lambda x: ChannelShuffle(3)(
+        layers.Flatten()(layers.Dense(3)(x))
+    ),
+    "slices": lambda x: x[:, 1::2, :-3, 1:4],
+    "slices of channels": lambda x: x[..., -2:] + x[..., ::2],
+    "slice of a vector": lambda x: layers.Flatten()(x)[:, 1:50:2],
+    "slices of all": lambda x: x[:, :] + x[:, ..., :],
+    "pad": lambda x: ops.pad(x, [[0, 0], [1, 2], [0, 3], [0, 0]]),
+    "pad channels": lambda x: ops.pad(
+        x, [[0, 0], [1, 0], [0, 2], [3, 1]], constant_values=-1.5
+    ),
+    "pad reflected": lambda x: ops.pad(
+        x, [[0, 0], [1, 2], [0, 3], [0, 0]], mode="reflect"
+    ),
+}
+
+
+def operating(make):
+    """A convolution and what is done with its four channels."""
+    inputs = keras.Input(PICTURE)
+    x = layers.Conv2D(4, 1, name="before")(inputs)
+    return distinct_weights(keras.Model(inputs, make(x)))
 
 
 def merging(merge):

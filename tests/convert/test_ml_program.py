@@ -9,6 +9,7 @@ from coreml_models import (
     ACTIVATIONS,
     MERGES,
     MOBILENETS,
+    OPERATIONS,
     PICTURE,
     SINGLE_LAYERS,
     inputs_for,
@@ -85,7 +86,16 @@ def test_activations(path):
 def test_merges(path):
     inputs = keras.Input(PICTURE)
     branches = [layers.Conv2D(3, 1, name=f"branch_{i}")(inputs) for i in "ab"]
-    parts = [merge(branches) for merge in MERGES.values()]
+    parts = [layers.Flatten()(merge(branches)) for merge in MERGES.values()]
+    model = keras.Model(inputs, layers.Concatenate(name="all")(parts))
+    check(distinct_weights(model), path)
+
+
+@pytest.mark.slow
+def test_operations(path):
+    inputs = keras.Input(PICTURE)
+    x = layers.Conv2D(4, 1, name="before")(inputs)
+    parts = [layers.Flatten()(make(x)) for make in OPERATIONS.values()]
     model = keras.Model(inputs, layers.Concatenate(name="all")(parts))
     check(distinct_weights(model), path)
 

@@ -9,11 +9,13 @@ from coreml_models import (
     ACTIVATIONS,
     MERGES,
     MOBILENETS,
+    OPERATIONS,
     PICTURE,
     SINGLE_LAYERS,
     inputs_for,
     merging,
     mobilenet,
+    operating,
     sequential,
 )
 from helpers import distinct_weights
@@ -55,6 +57,17 @@ def test_activation(activation):
 @pytest.mark.parametrize("merge", MERGES.values(), ids=MERGES)
 def test_merge(merge):
     check(merging(merge))
+
+
+@pytest.mark.parametrize("make", OPERATIONS.values(), ids=OPERATIONS)
+def test_operation(make):
+    check(operating(make))
+
+
+def test_channels_may_be_mirrored():
+    """What coremltools refuses in a Core ML program."""
+    widths = [[0, 0], [1, 2], [0, 3], [2, 1]]
+    check(operating(lambda x: keras.ops.pad(x, widths, mode="reflect")))
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -266,6 +279,39 @@ def test_concatenation_of_rows_is_refused():
     joined = layers.Concatenate(axis=1, name="odd")([inputs, inputs])
     with pytest.raises(ConversionError, match="'odd'.*axis must be the last"):
         build_network(keras.Model(inputs, joined))
+
+
+PADDED = [[0, 0], [1, 1], [0, 0], [0, 0]]
+REFUSED_OPERATIONS = {
+    "rows in reverse": (lambda x: x[:, ::-1], "reverses an axis"),
+    "a row by its number": (
+        lambda x: x[:, 1, None],
+        "picks by numbers, arrays or new axes, not slices",
+    ),
+    "samples": (lambda x: x[1:, :], "picks samples"),
+    "padded samples": (
+        lambda x: keras.ops.pad(x, [[0, 1], *PADDED[1:]]),
+        "does not pad heights, widths and channels alone",
+    ),
+    "padded vectors": (
+        lambda x: keras.ops.pad(layers.Flatten()(x), [[0, 0], [1, 0]]),
+        "does not pad heights, widths and channels alone",
+    ),
+    "symmetric padding": (
+        lambda x: keras.ops.pad(x, PADDED, mode="symmetric"),
+        "mode 'symmetric' is none of constant, reflect",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "make, message", REFUSED_OPERATIONS.values(), ids=REFUSED_OPERATIONS
+)
+def test_operations_that_cannot_be_written_are_refused(make, message):
+    inputs = keras.Input(PICTURE)
+    model = keras.Model(inputs, make(inputs))
+    with pytest.raises(ConversionError, match=message):
+        build_network(model)
 
 
 def test_custom_layers_with_weights_or_unknown_names_are_refused(student):

@@ -461,6 +461,37 @@ def test_reshape_in_both_orders(mode, expected):
     assert run(network, PIXELS).tolist() == expected
 
 
+def test_permute_names_for_each_axis_where_it_comes_from():
+    network = builder((2, 1, 3), (3, 2, 1))
+    network.add_permute("p", (0, 3, 1, 2), "x", "y")
+    # Rows, columns and channels, where channels are 10 and more.
+    x = np.array([[[[1, 10], [2, 20], [3, 30]]]], "float32")
+    # Channels are what were columns, rows what were channels.
+    assert run(network, x).tolist() == [[[[1, 2, 3]], [[10, 20, 30]]]]
+
+
+def test_permutation_of_sequences_is_refused():
+    network = builder((2, 1, 1), (2, 1, 1))
+    network.add_permute("p", (1, 0, 2, 3), "x", "y")
+    with pytest.raises(ConversionError, match="'p': permutation of sequences"):
+        run(network, np.zeros((1, 1, 1, 2), "float32"))
+
+
+@pytest.mark.parametrize(
+    "axis, ends, expected",
+    [
+        ("channel", (1, 4, 2), [[[[1, 3]] * 3] * 4]),
+        ("height", (1, -1, 1), [[[[0, 1, 2, 3]] * 3] * 2]),
+        ("width", (0, 3, 2), [[[[0, 1, 2, 3]] * 2] * 4]),
+    ],
+)
+def test_slice_leaves_out_its_end(axis, ends, expected):
+    network = builder((4, 4, 3), np.transpose(expected[0], (2, 0, 1)).shape)
+    network.add_slice("s", "x", "y", axis, *ends)
+    x = np.broadcast_to(np.arange(4, dtype="float32"), (1, 4, 3, 4))
+    assert run(network, x).tolist() == expected
+
+
 def test_depth_to_space():
     network = builder((8, 1, 1), (2, 2, 2))
     network.add_reorganize_data("d", "x", "y", "DEPTH_TO_SPACE", 2)

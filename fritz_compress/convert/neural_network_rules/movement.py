@@ -58,9 +58,9 @@ def get_item(writer, node, sources, target):
 
 def pad(writer, node, sources, target):
     """Edges of pictures; those of channels while channels are the width."""
-    widths = np.broadcast_to(node.operation.pad_width, (4, 2)).tolist()
-    mode = node.operation.mode
-    if len(node.inputs[0].shape) != 4 or any(widths[0]):
+    rank, mode = len(node.inputs[0].shape), node.operation.mode
+    widths = np.broadcast_to(node.operation.pad_width, (rank, 2)).tolist()
+    if rank != 4 or any(widths[0]):
         refuse(node, "it does not pad heights, widths and channels alone.")
     if mode not in _PADDINGS:
         refuse(node, f"mode '{mode}' is none of {', '.join(_PADDINGS)}.")
@@ -85,7 +85,7 @@ def pad(writer, node, sources, target):
 def _slices(node):
     """A slice for every axis but that of the batch."""
     key = node.arguments["key"]
-    key = key if isinstance(key, tuple) else (key,)
+    key = tuple(key) if isinstance(key, (tuple, list)) else (key,)
     if not all(isinstance(item, slice) or item is ... for item in key):
         refuse(node, "it picks by numbers, arrays or new axes, not slices.")
     place = key.index(...) if ... in key else len(key)
