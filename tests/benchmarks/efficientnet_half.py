@@ -1,7 +1,7 @@
 """Half of EfficientNet-Lite0's multiply-accumulates, with photos alone.
 
     python tests/benchmarks/efficientnet_half.py --photos FOLDER --work WORK
-        [--held-out NAME ...] [--size 152] [--crops 4000] [--epochs 10]
+        [--held-out NAME ...] [--size 152] [--crops 4000] [--epochs 8]
 
 The network with the weights of its authors (extra `imagenet`) teaches itself
 at a lower resolution: a copy that makes its 224x224 input smaller learns, from
@@ -69,14 +69,9 @@ def split(args):
     return learned + training.Photos(), judged
 
 
-def adapt_statistics(model, pictures):
-    """Takes the statistics of normalizations at the new resolution."""
-    for start in range(0, len(pictures), BATCH):
-        model(pictures[start : start + BATCH], training=True)
-
-
 def freeze_statistics(model):
-    """A batch has crops of too few photos for statistics of its own."""
+    """Those of ImageNet are better than those of some 40 photos: taking the
+    latter, at the new resolution, costs 4 points of agreement."""
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
@@ -115,7 +110,7 @@ def main():
     parser.add_argument("--size", type=int, default=152)
     parser.add_argument("--crops", type=int, default=4000)
     parser.add_argument("--judged", type=int, default=400)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -127,9 +122,6 @@ def main():
     add("made smaller", student, scores(student, pictures, answers), 0, args)
     started = time.time()
     photos = crops(learned, args.crops, args.seed)
-    adapt_statistics(student, photos[: 64 * BATCH])
-    found = scores(student, pictures, answers)
-    add("statistics", student, found, time.time() - started, args)
     freeze_statistics(student)
     training.distill_classifier(
         teacher,
