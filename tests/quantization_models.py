@@ -5,7 +5,12 @@ import numpy as np
 from helpers import distinct_weights
 from keras import layers, ops
 
-from fritz_compress.layers import CropToMatch, DepthToSpace, PadToMultiple
+from fritz_compress.layers import (
+    ChannelShuffle,
+    CropToMatch,
+    DepthToSpace,
+    PadToMultiple,
+)
 
 
 def data_for(model, count=8):
@@ -73,6 +78,15 @@ def _moved(x):
     return layers.Dense(3)(layers.Flatten()(x))
 
 
+def _shuffled(x):
+    """A unit of ShuffleNetV2, and padded channels."""
+    x = _normalized(x, "relu")
+    y = layers.Conv2D(3, 1, activation="relu")(x[..., 3:])
+    x = ChannelShuffle(2)(layers.Concatenate()([x[..., :3], y]))
+    x = ops.pad(x, [[0, 0], [0, 1], [0, 1], [1, 1]])
+    return layers.Conv2D(4, 3)(x)
+
+
 def _shared(x):
     convolution = layers.Conv2D(3, 3, padding="same", name="shared")
     normalization = layers.BatchNormalization()
@@ -105,6 +119,7 @@ MODELS = {
     "excited": _model(IMAGE, _excited),
     "preactivated": _model(IMAGE, _preactivated),
     "moved": _model(IMAGE, _moved),
+    "shuffled": _model(IMAGE, _shuffled),
     "shared": _model(IMAGE, _shared),
     "nested": _model(IMAGE, _nested),
     "grouped": _model(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import distinct_weights
-from keras import layers
+from keras import layers, ops
 from quantization_models import MODELS, data_for
 
 import fritz_compress as fc
@@ -296,6 +296,15 @@ def test_layers_without_a_rule_are_named_with_the_way_out():
     assert kinds(aware, layers.GroupNormalization)
     with pytest.raises(ValueError, match="Some layers must be computed"):
         quantization_aware(model, {"layer_type_configs": {"Conv2D": None}})
+
+
+def test_padding_with_other_numbers_than_zero_has_no_rule():
+    """It would have to be within the range of what is padded."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 3)(inputs)
+    x = ops.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]], constant_values=2.0)
+    with pytest.raises(ValueError, match=r"'pad\w*' \(?.?Pad"):
+        quantization_aware(keras.Model(inputs, x))
 
 
 def test_what_is_no_model_or_has_no_graph_is_refused():

@@ -25,13 +25,11 @@ LAYERS: dict[type, Callable] = {
     **weighted.LAYERS,
     **activations.LAYERS,
     **combining.LAYERS,
-    **dict.fromkeys(moving.LAYERS, moving.move),
     **moving.AVERAGING,
 }
 OPERATIONS: dict[str, Callable] = {
     **activations.OPERATIONS,
     **combining.OPERATIONS,
-    **dict.fromkeys(moving.OPERATIONS, moving.move),
 }
 
 
