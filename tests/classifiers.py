@@ -6,6 +6,12 @@ from helpers import distinct_weights
 from keras import layers
 
 CLASSES = 3
+# How to compile for a step or two: on TensorFlow not at all.
+QUICKLY = (
+    {"jit_compile": True}
+    if keras.backend.backend() == "jax"
+    else {"run_eagerly": True}
+)
 
 
 def classifier(width, seed, name, softmax=False, size=8):

@@ -34,7 +34,8 @@ class Distiller(keras.distillation.Distiller):
     - regressors of `Hint`s are trained, and are no part of the student;
     - the student computes once per step, also with losses in the middle, so
       that dropout and batch statistics are the same for all losses;
-    - sample weights, and the student's regularizers, count.
+    - sample weights, and the student's regularizers, count. (Losses of Keras
+      take no weights: these weigh labels and the losses of this package.)
 
     Where the teacher learns along, it is trained on the labels with the same
     weight, and with the rest on what the student says (soft targets and other
@@ -236,7 +237,7 @@ class Distiller(keras.distillation.Distiller):
             targets, outputs = values_for(loss, known, made)
             loss.validate_outputs(targets, outputs)
             value = loss.compute_loss(
-                targets, outputs, sample_weight=sample_weight
+                targets, outputs, **_weights(sample_weight)
             )
             total = total + weight * value
         return total
@@ -254,7 +255,7 @@ class Distiller(keras.distillation.Distiller):
                 )
             else:
                 value = loss.compute_loss(
-                    outputs, known[OUTPUTS], sample_weight=sample_weight
+                    outputs, known[OUTPUTS], **_weights(sample_weight)
                 )
             total = total + weight * value
         return total
@@ -265,3 +266,8 @@ class Distiller(keras.distillation.Distiller):
     def _weighted(self, on_labels, taught):
         weight = self.student_loss_weight
         return weight * on_labels + (1 - weight) * taught
+
+
+def _weights(sample_weight):
+    """Weights, if there are some, for losses that may not know them."""
+    return {} if sample_weight is None else {"sample_weight": sample_weight}

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from classifiers import (
+    QUICKLY,
     classifier,
     cross_entropy,
     divergence,
@@ -24,7 +25,8 @@ from fritz_compress.distillation import (
 )
 from fritz_compress.distillation import distiller as build_distiller
 
-distiller = functools.partial(build_distiller, jit_compile=JIT)
+distiller = functools.partial(build_distiller, **QUICKLY)
+compiled = functools.partial(build_distiller, jit_compile=JIT)
 
 
 def still():
@@ -117,10 +119,11 @@ def test_probabilities_teach_like_logits():
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_metrics_evaluation_and_predictions_are_the_students():
     teacher, student = pair()
     x, y = samples()
-    model = distiller(teacher, student, hard_weight=0.1, metrics=["accuracy"])
+    model = compiled(teacher, student, hard_weight=0.1, metrics=["accuracy"])
     history = model.fit(x, y, validation_data=(x, y), verbose=0).history
     right = np.argmax(logits(student, x), -1) == y
     assert history["val_accuracy"][0] == pytest.approx(right.mean())
@@ -131,11 +134,12 @@ def test_metrics_evaluation_and_predictions_are_the_students():
     )
 
 
+@pytest.mark.slow
 def test_a_fixed_teacher_stays_and_the_student_learns():
     teacher, student = pair()
     x, y = samples()
     before = values(teacher), values(student)
-    model = distiller(teacher, student, optimizer=keras.optimizers.Adam(0.05))
+    model = compiled(teacher, student, optimizer=keras.optimizers.Adam(0.05))
     first, *_, last = model.fit(x, y, epochs=8, verbose=0).history["loss"]
     assert last < first
     for weight, old in zip(values(teacher), before[0]):
@@ -186,6 +190,7 @@ def test_a_teacher_learns_from_labels_and_from_its_student():
     )
 
 
+@pytest.mark.slow
 def test_a_teacher_that_learns_keeps_what_was_frozen():
     teacher, student = pair()
     teacher.get_layer("wide").trainable = False
@@ -197,13 +202,14 @@ def test_a_teacher_that_learns_keeps_what_was_frozen():
         Hint("deep", "deep"),
         keras.distillation.FeatureDistillation("mse"),
     ]
-    model = distiller(teacher, student, losses, train_teacher=True)
+    model = compiled(teacher, student, losses, train_teacher=True)
     model.fit(x, y, verbose=0)
     for weight in teacher.weights:
         stayed = np.array_equal(before[weight.path], weight)
         assert stayed == weight.path.startswith("wide"), weight.path
 
 
+@pytest.mark.slow
 def test_the_student_computes_once_in_a_step():
     """Moving statistics have moved once, whatever is compared."""
     x, y = samples()
@@ -213,7 +219,7 @@ def test_the_student_computes_once_in_a_step():
         [Hint("deep", "norm"), AttentionTransfer("wide", "wide")],
     ):
         teacher, student = pair()
-        model = distiller(teacher, student, losses, still())
+        model = compiled(teacher, student, losses, still())
         model.fit(x, y, batch_size=16, verbose=0)
         moved.append(np.array(student.get_layer("norm").moving_mean))
         model.evaluate(x, y, verbose=0)
@@ -316,12 +322,13 @@ def test_targets_without_what_is_needed_are_refused():
         distiller(RecordedTeacher(name="said"), student, train_teacher=True)
 
 
+@pytest.mark.slow
 def test_students_and_distillers_are_saved(tmp_path):
     teacher, student = pair()
     x, y = samples()
     losses = [SoftTargets(3.0), Hint("deep", "deep", seed=1)]
     losses += [AttentionTransfer("wide", "wide")]
-    model = distiller(teacher, student, losses, loss_weights=[1.0, 2.0, 3.0])
+    model = compiled(teacher, student, losses, loss_weights=[1.0, 2.0, 3.0])
     model.fit(x, y, verbose=0)
     student.save(tmp_path / "student.keras")
     loaded = keras.saving.load_model(tmp_path / "student.keras")
@@ -337,10 +344,11 @@ def test_students_and_distillers_are_saved(tmp_path):
     np.testing.assert_allclose(*found, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_distiller_without_a_teacher_is_saved(tmp_path):
     teacher, student = pair()
     x, _ = samples()
-    model = distiller(None, student, hard_weight=0)
+    model = compiled(None, student, hard_weight=0)
     targets = {"teacher_outputs": logits(teacher, x)}
     model.fit(x, targets, verbose=0)
     model.save(tmp_path / "distiller.keras")

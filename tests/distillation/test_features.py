@@ -3,14 +3,15 @@ import functools
 import keras
 import numpy as np
 import pytest
-from classifiers import pair, samples, values
+from classifiers import QUICKLY, pair, samples, values
 from fits import JIT
 from keras import layers, ops
 
 from fritz_compress.distillation import AttentionTransfer, Hint
 from fritz_compress.distillation import distiller as build_distiller
 
-distiller = functools.partial(build_distiller, jit_compile=JIT)
+distiller = functools.partial(build_distiller, **QUICKLY)
+compiled = functools.partial(build_distiller, jit_compile=JIT)
 
 
 def still():
@@ -50,12 +51,13 @@ def test_hints_of_other_widths_go_through_a_regressor():
     )
 
 
+@pytest.mark.slow
 def test_regressors_are_trained_and_no_part_of_the_student():
     teacher, student = pair()
     x, y = samples()
     names = [weight.path for weight in student.weights]
     hint = Hint("wide", "wide", seed=0)
-    model = distiller(teacher, student, hint, keras.optimizers.Adam(0.01))
+    model = compiled(teacher, student, hint, keras.optimizers.Adam(0.01))
     before = np.array(hint.regressor.kernel)
     first, *_, last = model.fit(x, y, epochs=10, verbose=0).history["loss"]
     assert last < first
@@ -126,12 +128,13 @@ def test_attention_is_transferred():
     )
 
 
+@pytest.mark.slow
 def test_attention_of_other_sizes():
     teacher, student = pair()
     x, y = samples()
     before = values(student)
     loss = AttentionTransfer("wide", "deep")
-    model = distiller(teacher, student, loss)
+    model = compiled(teacher, student, loss)
     assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
     assert not np.array_equal(values(student)[0], before[0])
 

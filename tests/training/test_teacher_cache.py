@@ -57,7 +57,7 @@ def cached(teacher, data, folder, **kwargs):
 def counting_teacher():
     inner = classifier(6, 0, "inner")
     return keras.Sequential(
-        [keras.Input((8, 8, 2)), Counting(), inner], name="counting"
+        [keras.Input((8, 8, 2)), Counting(), inner], name="counted"
     )
 
 
@@ -177,7 +177,8 @@ def test_a_cache_that_was_killed_goes_on_with_the_same_bytes(data, tmp_path):
     Counting.seen, Counting.dies_after = 0, None
     with pytest.raises(ValueError, match="'000002.npz' is missing. Pass the m"):
         cached(None, data, tmp_path / "killed")
-    cached(teacher, data, tmp_path / "killed")
+    # In another process: the same teacher once more.
+    cached(counting_teacher(), data, tmp_path / "killed")
     assert Counting.seen == 50 - 32
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
