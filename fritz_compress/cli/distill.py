@@ -36,6 +36,12 @@ def command(
         typer.Option(help="Peak; default 0.03 for photos, 0.001 with data."),
     ] = None,
     texture_weight: Annotated[float, typer.Option()] = 0.3,
+    grid_weight: Annotated[
+        float, typer.Option(help="Against dots every 4 pixels, for flat: 1.")
+    ] = 0.0,
+    grid_share: Annotated[
+        float, typer.Option(help="Of the teacher's dots, how much to keep.")
+    ] = 1.0,
     student: Annotated[
         pathlib.Path | None,
         typer.Option(help="With data: the .keras file of the student."),
@@ -99,6 +105,8 @@ def command(
             steps=steps,
             crop_size=crop_size,
             texture_weight=texture_weight,
+            grid_weight=grid_weight,
+            grid_share=grid_share,
             **same,
         )
     fitting.save_network(taught, output)

@@ -147,6 +147,16 @@ def test_a_student_is_distilled_and_pruned(network, photos, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_flat_student_is_distilled_without_dots(network, photos, tmp_path):
+    output = tmp_path / "student.keras"
+    arguments = ["distill", network, output, "--photos", photos, "--steps", 2]
+    arguments += ["--architecture", "flat", "--alpha", 0.25, "--crop-size", 32]
+    assert run(*arguments, "--grid-weight", 1, "--grid-share", 0.5) == 0
+    model = keras.saving.load_model(output)
+    assert model.get_layer("decode_blocks").filters == 48
+
+
+@pytest.mark.slow
 def test_a_network_is_trained_on_a_painting(photos, tmp_path, capsys):
     vgg = keras.applications.VGG16(include_top=False, weights=None)
     vgg.save_weights(tmp_path / "vgg.weights.h5")
@@ -189,6 +199,7 @@ WRONG = [
         "distill {network} {tmp}/o.keras --photos {tmp}/no",
         "No folder of photos",
     ),
+    ("distill {network} {tmp}/o.keras --grid-share 2", "grid_share=2"),
     ("distill {network} {tmp}/o.keras --alpha 0", "must be positive"),
     ("distill {network} {tmp}/o.keras --prune 25", "not a percent"),
     ("distill {network} a.txt {tmp}/o.keras", "Received: a.txt"),
