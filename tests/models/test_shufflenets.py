@@ -6,18 +6,9 @@ import plain_layers as plain
 import pytest
 from benchmarks.applications import difference, settle_statistics
 from helpers import distinct_weights
+from short_networks import REPEATS, Short1, Short2
 
 from fritz_compress.models import ShuffleNetV1, ShuffleNetV2
-
-REPEATS = (2, 3, 2)  # In place of (4, 8, 4), to be fast.
-
-
-class Short1(ShuffleNetV1):
-    repeats = REPEATS
-
-
-class Short2(ShuffleNetV2):
-    repeats = REPEATS
 
 
 class Begin1(ShuffleNetV1):

@@ -5,19 +5,11 @@ import numpy as np
 import pytest
 from benchmarks.applications import TOLERANCE, difference, settle_statistics
 from helpers import distinct_weights
+from short_networks import Short1, Short2
 from silencing_oracle import silenced_outputs
 
 from fritz_compress import models, surgery
 from fritz_compress.analysis import profile
-
-
-class Short1(models.ShuffleNetV1):
-    repeats = (2, 3, 2)
-
-
-class Short2(models.ShuffleNetV2):
-    repeats = (2, 3, 2)
-
 
 # Builder, its arguments, and the share of parameters that is left at most.
 NETWORKS = {
