@@ -8,6 +8,7 @@ import typer
 
 from fritz_compress.cli import (
     benchmark,
+    build,
     calibrate,
     convert,
     demo,
@@ -27,6 +28,7 @@ from fritz_compress.silence import silenced
 
 COMMANDS = (
     demo,
+    build,
     train,
     distill,
     stylize,
