@@ -61,12 +61,19 @@ def features_model(
     names = dict.fromkeys(name for name in names if name is not None)
     if not names:
         return None
+    inputs, outputs = symbolic_ends(model)
     features = {name: model.get_layer(name).output for name in names}
     return keras.Model(
-        model.input,
-        {OUTPUTS: model.output, **features},
-        name=f"{model.name}_features",
+        inputs, {OUTPUTS: outputs, **features}, name=f"{model.name}_features"
     )
+
+
+def symbolic_ends(model: keras.Model) -> tuple[Any, Any]:
+    """Symbolic inputs and outputs of a model with a graph, as it takes them."""
+    if isinstance(model, keras.Sequential):
+        # It has no `input` before it is called by another model.
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
 
 
 def values_for(

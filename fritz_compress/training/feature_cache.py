@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fritz_compress.checks import check_built, check_model
+from fritz_compress.distillation.pairing import symbolic_ends
 from fritz_compress.graph import flatten_layers
 from fritz_compress.training.cache_sources import PictureSource, source_of
 from fritz_compress.training.cached_data import CachedDataset
@@ -173,7 +174,7 @@ def join_head(
         lambda tensor: keras.Input(
             batch_shape=tensor.shape, dtype=tensor.dtype
         ),
-        base.input,
+        symbolic_ends(base)[0],
     )
     return keras.Model(inputs, head(base(inputs)), name=name)
 

@@ -139,6 +139,22 @@ def test_attention_of_other_sizes():
     assert not np.array_equal(values(student)[0], before[0])
 
 
+def test_sequential_models():
+    def model(width, name):
+        convolution = layers.Conv2D(width, 3, name="conv")
+        last = [layers.Flatten(), layers.Dense(3)]
+        return keras.Sequential(
+            [keras.Input((8, 8, 2)), convolution, *last], name=name
+        )
+
+    teacher, student = model(6, "teacher"), model(4, "student")
+    before = values(student)
+    losses = [Hint("conv", "conv"), AttentionTransfer("conv", "conv")]
+    x, y = samples()
+    distiller(teacher, student, losses).fit(x, y, verbose=0)
+    assert not np.array_equal(values(student)[0], before[0])
+
+
 def test_layers_that_are_not_there_are_named():
     with pytest.raises(ValueError, match="In teacher model:.*narrow"):
         distiller(*pair(), Hint("narrow", "wide"))

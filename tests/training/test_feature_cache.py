@@ -108,6 +108,18 @@ def test_a_joined_base_stays_as_it_was_cached(images, tmp_path):
     )
 
 
+def test_sequential_bases_are_joined(images, tmp_path):
+    base = keras.Sequential(
+        [keras.Input((16, 12, 3)), layers.AveragePooling2D(4), layers.Flatten()]
+    )
+    cache = cache_features(base, images[0], tmp_path / "f", images[1])
+    head = keras.Sequential([keras.Input((36,)), layers.Dense(4)])
+    whole = join_head(base, head)
+    np.testing.assert_allclose(
+        whole(images[0]), head(cache.features), rtol=1e-3, atol=1e-5
+    )
+
+
 def test_bases_that_change_in_training_are_refused(images, tmp_path):
     moving = network(frozen=False)
     before = [np.array(weight) for weight in moving.weights]
