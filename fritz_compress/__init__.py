@@ -12,6 +12,7 @@ import importlib
 
 _VERBS = {
     "channel_groups": "surgery",
+    "factorize": "surgery",
     "load_compressed": "storage",
     "profile": "analysis",
     "prune_filters": "surgery",

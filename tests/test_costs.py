@@ -84,6 +84,15 @@ def test_our_own_layers_have_a_rule(name):
     assert costs.find_rule(getattr(ours, name)) is not None
 
 
+def test_fourier_transforms_count_as_if_of_two():
+    """One of 16 numbers forth and back, one of 8 likewise; 4 a product."""
+    inputs = keras.Input((3, 8))
+    layer = ours.ToeplitzLikeDense(5, 1, activation="softmax")
+    model = keras.Model(inputs, layer(inputs))
+    steps = 2 * 16 * 4 + 2 * 8 * 3 + 4 * 9 + 4 * 5
+    assert counted(model) == (3 * steps, 3 * 5)
+
+
 def test_cells_count_one_step():
     x, h, c = keras.Input((6,)), keras.Input((4,)), keras.Input((4,))
     one = layers.SimpleRNNCell(4)

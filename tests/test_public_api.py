@@ -3,9 +3,9 @@
 import fritz_compress as fc
 
 TOP = """
-    analysis callbacks channel_groups convert distillation graph interop layers
-    load_compressed losses models profile prune_filters quantization
-    quantization_aware quantize_weights quantizers remove_filters
+    analysis callbacks channel_groups convert distillation factorize graph
+    interop layers load_compressed losses models profile prune_filters
+    quantization quantization_aware quantize_weights quantizers remove_filters
     remove_pruned_filters save_compressed storage surgery to_coreml to_tflite
     training
 """
@@ -33,6 +33,7 @@ NOUNS = {
     "layers": """
         ActivationRange ChannelShuffle ConcatenationRange DeprocessStylizedImage
         InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
+        ToeplitzLikeDense
     """,
     "losses": """
         AttentionTransferLoss PerceptualLoss PixelLoss SoftTargetLoss
@@ -54,8 +55,10 @@ NOUNS = {
     """,
     "quantizers": "Linear LinearSymmetric get serialize",
     "surgery": """
-        Call ChannelGroup ChannelGroups LayerChange RemovalReport Strand Value
-        Whole channel_groups criteria fold_normalization prune_filters
+        Call ChannelGroup ChannelGroups ConfigByLayer FactorizationConfig
+        FactorizationReport FactorizedLayer LayerChange RemovalReport Strand
+        Value Whole channel_groups criteria factorize fold_normalization
+        prune_filters
         register_rule removal_report remove_filters remove_pruned_filters
     """,
     "training": """

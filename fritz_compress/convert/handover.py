@@ -8,6 +8,7 @@ import numpy as np
 
 from fritz_compress import files, graph
 from fritz_compress.convert.check import check_agreement
+from fritz_compress.convert.dense_kernels import traced_for_files
 from fritz_compress.convert.report import ConversionReport, LayerReport
 
 
@@ -36,7 +37,7 @@ def convertible(
             f"it. Received: the '{keras.backend.backend()}' backend. Save the "
             "model, and convert it where KERAS_BACKEND is tensorflow."
         )
-    traced = graph.trace(model, input_shapes)
+    traced = traced_for_files(model, input_shapes)
     if len(traced.output_tensors) != 1:
         raise ValueError(
             "Only models with one output can be converted. Received: model "

@@ -15,7 +15,7 @@ import shutil
 
 import keras
 
-from fritz_compress import graph as graphs
+from fritz_compress.convert.dense_kernels import traced_for_files
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.mil_kernels import node_in
 from fritz_compress.convert.mil_storage import COMPRESSED
@@ -90,7 +90,7 @@ def write_program(
             interpreter cannot check what it becomes.
         ValueError: for an argument that is not as described.
     """
-    graph = graphs.trace(model, [(1, *input_shape(model, image_size)[1:])])
+    graph = traced_for_files(model, [(1, *input_shape(model, image_size)[1:])])
     oldest = check_target(minimum_target, nbits)
     coder = KernelCoder(
         graph,

@@ -13,6 +13,7 @@ import keras
 
 from fritz_compress import graph as graphs
 from fritz_compress.convert import neural_network_rules as rules
+from fritz_compress.convert.dense_kernels import traced_for_files
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.names import short_names
 from fritz_compress.convert.neural_network_rules.common import channels_first
@@ -75,7 +76,7 @@ def build_network(
     >>> network.spec.neuralNetwork.layers[-1].custom.className
     'DeprocessStylizedImage'
     """
-    graph = graphs.trace(model, [input_shape(model, image_size)])
+    graph = traced_for_files(model, [input_shape(model, image_size)])
     (source,), target = graph.inputs, _only_output(graph)
     _check_custom_layers(graph, custom_layers)
     rules.check_shapes(graph.nodes)

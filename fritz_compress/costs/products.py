@@ -10,6 +10,8 @@ from keras import layers
 
 from fritz_compress.costs.activations import activated
 from fritz_compress.costs.table import FREE, Call, Cost, rule
+from fritz_compress.layers import ToeplitzLikeDense
+from fritz_compress.ops.displacement import multiplications
 
 
 @rule(layers.Dense)
@@ -23,6 +25,15 @@ def dense(call: Call) -> Cost:
 def einsum_dense(call: Call) -> Cost:
     layer = call.operation
     cost = contraction(layer.equation, [call.shape, tuple(layer.kernel.shape)])
+    return cost + activated(call, layer.activation, call.outputs)
+
+
+@rule(ToeplitzLikeDense)
+def toeplitz_like_dense(call: Call) -> Cost:
+    """Fourier transforms of each vector, whose products are summed up."""
+    layer, vectors = call.operation, call.outputs // call.output_shape[-1]
+    steps = multiplications(layer.size, layer.displacement_rank)
+    cost = Cost(vectors * int(steps))
     return cost + activated(call, layer.activation, call.outputs)
 
 

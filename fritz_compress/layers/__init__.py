@@ -9,6 +9,7 @@ from fritz_compress.layers.deprocess_stylized_image import (
     DeprocessStylizedImage,
 )
 from fritz_compress.layers.instance_normalization import InstanceNormalization
+from fritz_compress.layers.low_rank import ToeplitzLikeDense
 from fritz_compress.layers.pad_to_multiple import PadToMultiple
 from fritz_compress.layers.quantized_layer import QuantizedLayer
 from fritz_compress.layers.range_rounding import RangeRounding
@@ -26,4 +27,5 @@ __all__ = [
     "QuantizedLayer",
     "RangeRounding",
     "StandardizeImage",
+    "ToeplitzLikeDense",
 ]

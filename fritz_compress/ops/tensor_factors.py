@@ -17,7 +17,8 @@ from fritz_compress.ops.decomposition import (
 )
 from fritz_compress.ops.reduced_rank import reduced_rank
 
-SWEEPS, ROUGH_SWEEPS = 200, 50  # Of alternating least squares, at most.
+STARTS, ROUGH = 3, 50  # Random ones, and sweeps of each, before the best
+SWEEPS = 200  # has so many more.
 RIDGE = 1e-10  # Keeps them regular where a lower rank is enough.
 
 
@@ -92,7 +93,10 @@ class Tucker(Decomposition):
         if not kernel.any():
             return self.zeros(kernel.shape, rank)
         (core, (first, last)), _ = partial_tucker(
-            flat(kernel).astype("float64"), rank, modes=[1, 2]
+            flat(kernel).astype("float64"),
+            rank,
+            modes=[1, 2],
+            random_state=seed,
         )
         return float32(first, core, last.T)
 
@@ -110,8 +114,8 @@ class Tucker(Decomposition):
 class CP(Decomposition):
     """A sum of products of four vectors: inputs, column, row and outputs.
 
-    Found by alternating least squares from a random start. Its error for a
-    rank is only known once that is done, so that ranks by energy or budget
+    Found by alternating least squares from random starts. The error of a rank
+    is only known once that is done, so that ranks by energy or budget
     are chosen among some, each a fifth above the one before, and for kernels
     of hundreds of channels take minutes.
 
@@ -133,12 +137,10 @@ class CP(Decomposition):
         return (inputs, r), (height, r), (width, r), (r, outputs)
 
     def errors(self, kernel, candidates, seed=0):
-        total = np.square(kernel, dtype="float64").sum() or 1.0
         found = []
         for (rank,) in candidates:
-            factors = self._fitted(kernel, rank, seed, ROUGH_SWEEPS)
-            difference = self.reconstruct(factors, kernel.shape) - kernel
-            found.append(np.square(difference).sum() / total)
+            error, _ = self._fitted(kernel, rank, seed)
+            found.append(error)
         # A larger rank can do what a smaller one did.
         return np.minimum.accumulate(np.array(found))
 
@@ -147,25 +149,32 @@ class CP(Decomposition):
         return (max(_mode_ranks(kernel)),)
 
     def factors(self, kernel, rank, seed=0):
-        return float32(*self._fitted(kernel, *rank, seed, SWEEPS))
+        if not kernel.any():
+            return self.zeros(kernel.shape, rank)
+        random = np.random.RandomState(seed)
+        starts = [self._fitted(kernel, *rank, random) for _ in range(STARTS)]
+        _, best = min(starts, key=lambda start: start[0])
+        _, found = self._fitted(kernel, *rank, start=best, sweeps=SWEEPS)
+        height, width, inputs, outputs = _balanced(found.factors)
+        return float32(inputs, height, width, outputs.T)
 
-    def _fitted(self, kernel, rank, seed, sweeps):
+    def _fitted(self, kernel, rank, seed=None, start="random", sweeps=ROUGH):
+        """The squared error, as a share of the kernel's, and the tensor."""
         from tensorly.decomposition import parafac
 
         size = np.linalg.norm(kernel.astype("float64"))
         if not size:
-            return self.zeros(kernel.shape, [rank])
+            return 0.0, None
         found = parafac(
-            kernel / size,
+            kernel.astype("float64"),
             rank,
             n_iter_max=sweeps,
-            init="random",
+            init=start,
             random_state=seed,
-            l2_reg=RIDGE,
+            l2_reg=RIDGE * size**2,
         )
-        first, *others = found.factors
-        height, width, inputs, outputs = _balanced([size * first, *others])
-        return [inputs, height, width, outputs.T]
+        difference = np.linalg.norm(found.to_tensor() - kernel)
+        return (difference / size) ** 2, found
 
 
 def _merged(shape):

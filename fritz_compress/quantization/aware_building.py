@@ -1,6 +1,5 @@
 """The parts of which a model with simulated integers is put together."""
 
-import collections
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from fritz_compress.layers import (
 )
 from fritz_compress.quantization.aware_chains import Chain
 from fritz_compress.quantization.aware_config import LayerSettings
+from fritz_compress.surgery.names import UniqueNames
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,19 +32,6 @@ class Value:
     tensor: Any
     range: Any = None
     requantization: Any = None
-
-
-class UniqueNames:
-    """Names of the layers of a new model: each is given once."""
-
-    def __init__(self):
-        self._counts: collections.Counter[str] = collections.Counter()
-
-    def __call__(self, wanted: str) -> str:
-        """The name itself, or with a number behind it if it is taken."""
-        self._counts[wanted] += 1
-        count = self._counts[wanted]
-        return wanted if count == 1 else self(f"{wanted}_{count - 1}")
 
 
 class Builder:

@@ -13,11 +13,8 @@ from fritz_compress.layers import (
     RangeRounding,
 )
 from fritz_compress.quantization.aware import aware_layers
-from fritz_compress.quantization.aware_building import (
-    UniqueNames,
-    cloned,
-    copy_weights,
-)
+from fritz_compress.quantization.aware_building import cloned, copy_weights
+from fritz_compress.surgery.names import UniqueNames
 
 _RELUS = {"relu": None, "relu6": 6}
 

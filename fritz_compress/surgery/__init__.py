@@ -1,7 +1,17 @@
-"""From a model to a new model: filters removed; the given one untouched."""
+"""From a model to a new model: filters removed, kernels factorized.
+
+The one given is not touched.
+"""
 
 from fritz_compress.surgery import criteria
 from fritz_compress.surgery.call import Call
+from fritz_compress.surgery.config_by_layer import ConfigByLayer
+from fritz_compress.surgery.factorization import (
+    FactorizationConfig,
+    FactorizationReport,
+    FactorizedLayer,
+    factorize,
+)
 from fritz_compress.surgery.flow import Whole
 from fritz_compress.surgery.folding import fold_normalization
 from fritz_compress.surgery.groups import (
@@ -26,6 +36,10 @@ __all__ = [
     "Call",
     "ChannelGroup",
     "ChannelGroups",
+    "ConfigByLayer",
+    "FactorizationConfig",
+    "FactorizationReport",
+    "FactorizedLayer",
     "LayerChange",
     "RemovalReport",
     "Strand",
@@ -34,6 +48,7 @@ __all__ = [
     "channel_groups",
     "register_rule",
     "criteria",
+    "factorize",
     "fold_normalization",
     "prune_filters",
     "removal_report",

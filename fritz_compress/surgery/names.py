@@ -87,6 +87,19 @@ def every_weight(
                 yield name, layer, attribute, weight
 
 
+class UniqueNames:
+    """Names of the layers of a new model: each is given once."""
+
+    def __init__(self):
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, wanted: str) -> str:
+        """The name itself, or with a number behind it if it is taken."""
+        self._counts[wanted] += 1
+        count = self._counts[wanted]
+        return wanted if count == 1 else self(f"{wanted}_{count - 1}")
+
+
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """The known name that was meant by another one, if one is near.
 

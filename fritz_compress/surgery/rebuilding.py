@@ -1,6 +1,7 @@
 """A model made anew with fewer channels."""
 
-import types
+import itertools
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -11,16 +12,20 @@ from fritz_compress.surgery.initial_values import (
     InitialValue,
     initialized_weights,
 )
+from fritz_compress.surgery.nameless import without_a_name
 
 _LOOKUPS = (
     keras.layers.IntegerLookup,
     keras.layers.StringLookup,
     keras.layers.TextVectorization,
 )
-_PENALTIES = (keras.constraints.Constraint, keras.regularizers.Regularizer)
 
 
-def rebuild(flow: Flow, keep: Keep) -> keras.Model:
+def rebuild(
+    flow: Flow,
+    keep: Keep,
+    replaced: Mapping[keras.Layer, Sequence[keras.Layer]] | None = None,
+) -> keras.Model:
     """A new model of the channels kept, with their weights.
 
     Models inside it are rebuilt as models, shared layers stay shared. Names,
@@ -31,17 +36,20 @@ def rebuild(flow: Flow, keep: Keep) -> keras.Model:
     Args:
         flow: The labelled original.
         keep: From labels to the indices of those that are kept.
+        replaced: Layers that others take the place of, one after the other;
+            these keep the values that they have.
     """
-    rebuilding = _Rebuilding(flow, keep)
+    rebuilding = _Rebuilding(flow, keep, replaced or {})
     model = rebuilding.model(flow.graph.model)
     rebuilding.finish()
     return model
 
 
 class _Rebuilding:
-    def __init__(self, flow, keep):
+    def __init__(self, flow, keep, replaced):
         self.flow = flow
         self.keep = keep
+        self.replaced = replaced
         self.copies: dict[keras.Operation, keras.Operation] = {}
         self.originals: dict[keras.Operation, keras.Operation] = {}
         self.cut = cutters(flow, keep)
@@ -53,7 +61,7 @@ class _Rebuilding:
             copy = keras.Sequential(
                 [
                     _input_layer(model, *self.input_shapes(model)),
-                    *(self.operation(layer) for layer in model.layers),
+                    *itertools.chain(*map(self.counterparts, model.layers)),
                 ],
                 name=model.name,
             )
@@ -88,21 +96,34 @@ class _Rebuilding:
         )
 
     def operation(self, operation):
-        """The counterpart of a layer, a raw operation or a nested model."""
+        """The counterpart of a layer, a raw operation or a nested model.
+
+        Of several that replace one layer the first; `call` calls the others.
+        """
         if operation not in self.copies:
             if is_graph(operation):
                 self.model(operation)
+            elif operation in self.replaced:
+                self.copies[operation] = self.replaced[operation][0]
             else:
                 self.copies[operation] = self.resized(operation)
             self.originals[self.copies[operation]] = operation
         return self.copies[operation]
 
+    def counterparts(self, layer):
+        """All that takes the place of a layer, one after the other."""
+        return self.replaced.get(layer) or [self.operation(layer)]
+
     def call(self, operation, *args, **kwargs):
         """Calls a counterpart as its original was, with constants cut."""
-        rewrite = self.flow.rewrites.get(self.originals.get(operation))
-        if rewrite is None:
-            return operation(*args, **kwargs)
-        return rewrite(self.keep)(operation, *args, **kwargs)
+        original = self.originals.get(operation)
+        rewrite = self.flow.rewrites.get(original)
+        if rewrite is not None:
+            return rewrite(self.keep)(operation, *args, **kwargs)
+        outputs = operation(*args, **kwargs)
+        for further in self.replaced.get(original, [])[1:]:
+            outputs = further(outputs)
+        return outputs
 
     def resized(self, operation):
         config = _without_shapes(operation.get_config())
@@ -118,7 +139,7 @@ class _Rebuilding:
         if isinstance(operation, keras.layers.Lambda):
             # Its code runs in this process already.
             return type(operation).from_config(config, safe_mode=False)
-        config.update(_without_a_name(operation, config))
+        config.update(without_a_name(operation, config))
         return type(operation).from_config(config)
 
     def initializers(self, operation, config):
@@ -150,11 +171,16 @@ class _Rebuilding:
         for old, new in self.copies.items():
             if is_graph(old):
                 models.append((old, new))
-            elif isinstance(old, keras.Layer) and old not in self.flow.opened:
+            elif old in self.replaced or old in self.flow.opened:
+                continue
+            elif isinstance(old, keras.Layer):
                 layers.append((old, new))
         # Setting the flag of a model sets it in the layers: outside first.
         for old, new in [*reversed(models), *layers]:
             new.trainable = old.trainable
+        for old, others in self.replaced.items():
+            for new in others:
+                new.trainable = old.trainable
         for old, new in layers:
             initializers = _initializers(old, old.get_config())
             for attribute, initializer in initializers.items():
@@ -202,29 +228,6 @@ def _check_nothing_is_lost(operation, config, names):
             "was adapted to data. Build the model with "
             f"{type(operation).__name__}(vocabulary=layer.get_vocabulary())."
         )
-
-
-def _without_a_name(operation, config):
-    """Functions and objects among a layer's arguments, themselves.
-
-    No name in the configuration finds them again.
-    """
-    values = {name: getattr(operation, name, None) for name in config}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, types.FunctionType)
-        or isinstance(value, _PENALTIES)
-        and not _is_registered(type(value))
-    }
-
-
-def _is_registered(kind):
-    name = keras.saving.get_registered_name(kind)
-    return (
-        kind.__module__.split(".")[0] == "keras"
-        or keras.saving.get_registered_object(name) is kind
-    )
 
 
 def _initializers(operation, config):

@@ -124,10 +124,17 @@ def remove_pruned_filters(
     return remove_channels(flow, gone, optimizer_state)
 
 
-def copied(model: keras.Model) -> keras.Model:
-    """The same model made anew, not compiled; see `remove_filters`."""
+def copied(
+    model: keras.Model,
+    replaced: Mapping[keras.Layer, Sequence[keras.Layer]] | None = None,
+) -> keras.Model:
+    """The same model made anew, not compiled; see `remove_filters`.
+
+    Args:
+        replaced: Layers that others take the place of, as in `rebuild`.
+    """
     flow = label_channels(model, find_rule)
-    return rebuild(flow, lambda labels: np.arange(len(labels)))
+    return rebuild(flow, lambda labels: np.arange(len(labels)), replaced)
 
 
 def remove_channels(
