@@ -8,8 +8,8 @@ from keras import layers, ops
 from fritz_compress.layers import (
     ChannelShuffle,
     CropToMatch,
-    DepthToSpace,
     DeprocessStylizedImage,
+    DepthToSpace,
     InstanceNormalization,
     PadToMultiple,
 )

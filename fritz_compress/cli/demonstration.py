@@ -78,7 +78,7 @@ class Demonstration:
         self._convert(flat, FLAT_FILES)
 
     def fine_tune_and_prune(self, steps: int) -> None:
-        """Zeroes filters of a student that goes on learning; converts the rest."""
+        """Zeroes filters of a student that learns on; converts the rest."""
         before = models.load_pretrained("starry_night_student", SIZE)
         self.exhibits.append(Exhibit("student", before, before))
         student = models.load_pretrained("starry_night_student")

@@ -4,10 +4,10 @@ from fritz_compress.layers.activation_range import ActivationRange
 from fritz_compress.layers.channel_shuffle import ChannelShuffle
 from fritz_compress.layers.concatenation_range import ConcatenationRange
 from fritz_compress.layers.crop_to_match import CropToMatch
-from fritz_compress.layers.depth_to_space import DepthToSpace
 from fritz_compress.layers.deprocess_stylized_image import (
     DeprocessStylizedImage,
 )
+from fritz_compress.layers.depth_to_space import DepthToSpace
 from fritz_compress.layers.instance_normalization import InstanceNormalization
 from fritz_compress.layers.low_rank import ToeplitzLikeDense
 from fritz_compress.layers.pad_to_multiple import PadToMultiple

@@ -123,10 +123,11 @@ def summary(args):
     """One line for each network: mean and spread over the seeds."""
     for groups in args.groups:
         for shuffle in (False, True):
+            wanted = str(groups), str(shuffle)
             found = [
                 100 * float(row["accuracy"])
                 for row in rows()
-                if (row["groups"], row["shuffle"]) == (str(groups), str(shuffle))
+                if (row["groups"], row["shuffle"]) == wanted
                 and int(row["seed"]) in args.seeds
             ]
             yield (

@@ -99,7 +99,10 @@ def factorize(
 
     >>> smaller, report = factorize(
     ...     model,
-    ...     {"layer_name_configs": {"conv_1": None, "*": {"method": "spatial"}}},
+    ...     {
+    ...         "global_config": {"method": "spatial"},
+    ...         "layer_name_configs": {"conv_1": None},
+    ...     },
     ...     macs=0.5,
     ...     samples=images,
     ... )
