@@ -32,17 +32,18 @@ def command(
 ) -> None:
     """Measure ranges of activations, for convert --ranges."""
     from fritz_compress.cli import console
-    from fritz_compress.cli.networks import load_network, open_size, pictures
+    from fritz_compress.cli.networks import (
+        load_network,
+        open_size,
+        read_samples,
+    )
     from fritz_compress.files import check_suffix, whole_file
     from fritz_compress.quantization import calibrate
 
     check_suffix(output, (".json",))
     model = load_network(network)
     image_size = console.parse_size(size) or open_size(model)
-    if data.suffix == ".npz":
-        (arrays,) = console.read_arrays(data, ["x"])
-    else:
-        arrays = pictures(data, model, image_size)
+    arrays = read_samples(data, model, image_size)
     with console.working("measuring ranges"):
         ranges = calibrate(model, arrays, samples, method, percentile)
     with whole_file(output) as unfinished:

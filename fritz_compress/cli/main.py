@@ -13,6 +13,7 @@ from fritz_compress.cli import (
     convert,
     demo,
     distill,
+    factorize,
     norms,
     pack,
     profile,
@@ -40,6 +41,7 @@ COMMANDS = (
     norms,
     sensitivity,
     prune,
+    factorize,
     quantize,
     benchmark,
 )

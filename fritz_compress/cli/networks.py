@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from fritz_compress import convert, models
-from fritz_compress.cli.console import picture_files
+from fritz_compress.cli.console import picture_files, read_arrays
 from fritz_compress.models.pretrained import PRETRAINED
 from fritz_compress.training import read_photo
 
@@ -89,6 +89,18 @@ def build_network(
         )
     builder = ARCHITECTURES[architecture]
     return builder.build(None, alpha, checkpoint_file=initial)
+
+
+def read_samples(
+    data: pathlib.Path | None,
+    model: keras.Model,
+    image_size: tuple[int, int] | None,
+) -> np.ndarray | None:
+    """The array `x` of an .npz file, or photos, if there are any."""
+    if data is not None and data.suffix == ".npz":
+        (arrays,) = read_arrays(data, ["x"])
+        return arrays
+    return pictures(data, model, image_size)
 
 
 def pictures(

@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 from typing import Annotated
 
@@ -70,20 +71,32 @@ def command(
     ] = False,
 ) -> None:
     """Give weights few values, for files that store them in a few bits."""
-    from fritz_compress.cli import fitting
-    from fritz_compress.cli import quantization_config as configurations
+    from fritz_compress.cli import fitting, layer_configs
     from fritz_compress.cli.console import console
     from fritz_compress.files import whole_file
-    from fritz_compress.quantization import quantize_weights
+    from fritz_compress.quantization import WeightConfig, quantize_weights
 
     fitting.check_output(output)
     _check_options(max_loss, nbits, layer, data, loss or metric or resume)
     single = nbits[0] if nbits and max_loss is None else None
-    configs = configurations.read_config(
-        config, nbits=single, mode=mode, granularity=granularity
+    configs = layer_configs.read_config(
+        config,
+        WeightConfig,
+        '{"nbits": 4, "mode": "kmeans"}',
+        nbits=single,
+        mode=mode,
+        granularity=granularity,
     )
     model, arrays = _read(network, data, loss, metric)
-    configs = configurations.with_layers(configs, layer or (), model)
+    configs = layer_configs.with_layers(
+        configs,
+        layer or (),
+        model,
+        "BITS",
+        lambda base, nbits: dataclasses.replace(
+            base or WeightConfig(), nbits=nbits
+        ),
+    )
     texts = _noise(model, configs, nbits) if table else []
     if max_loss is not None:
         how = {"metric": metric, "n_jobs": jobs, "resume_file": resume}

@@ -149,7 +149,7 @@ WRONG = [
     ("{net} {out} --config {files}/list.json", "list.json' must hold.*4"),
     ("{net} {out} --config {files}/key.json", "Did you mean 'nbits'"),
     ("{net} {out} --config {files}/type.json", "from 1 to 16.*'4'"),
-    ("{net} {out} --config {files}/good.json --nbits 4", "--nbits as well"),
+    ("{net} {out} --config {files}/good.json --nbits 4", "--config says what --nbits would"),
     ("{net} {out} --layer first", "NAME=BITS, such as.*'first'"),
     ("{net} {out} --layer first=0.5", "NAME=BITS, such as.*'first=0.5'"),
     ("{net} {out} --layer first=20", "from 1 to 16. Received: 20"),
