@@ -31,9 +31,9 @@ NOUNS = {
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """
-        ActivationRange ChannelShuffle ConcatenationRange DeprocessStylizedImage
-        InstanceNormalization QuantizedLayer RangeRounding StandardizeImage
-        ToeplitzLikeDense
+        ActivationRange ChannelShuffle ConcatenationRange CropToMatch
+        DeprocessStylizedImage DepthToSpace InstanceNormalization PadToMultiple
+        QuantizedLayer RangeRounding StandardizeImage ToeplitzLikeDense
     """,
     "losses": """
         AttentionTransferLoss PerceptualLoss PixelLoss SoftTargetLoss
