@@ -222,3 +222,24 @@ def test_wide_layers_are_corrected_with_fewer_samples_than_inputs(monkeypatch):
         difference = predict(smaller, unseen) - predict(model, unseen)
         errors.append(np.square(difference).sum())
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_calls_that_name_their_arguments_are_fitted():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(12, 3, name="convolution")(inputs=inputs)
+    x = layers.Flatten()(x)
+    x = layers.Dense(9, name="hidden")(x, training=False)
+    x = layers.Dense(7, name="dense")(x)
+    model = distinct_weights(keras.Model(inputs, x))
+    samples = related(30, 0)[:, :6, :6]
+    smaller, report = factorize(model, {"rank": 2}, samples=samples)
+    names = [row.name for row in report.factorized]
+    assert names == ["convolution", "hidden", "dense"]
+    assert all(0 < row.output_error < 1 for row in report.factorized)
+    alone, _ = factorize(model, {"rank": 2})
+    expected = predict(model, samples)
+    better, worse = (
+        np.square(predict(found, samples) - expected).sum()
+        for found in (smaller, alone)
+    )
+    assert better < 0.9 * worse

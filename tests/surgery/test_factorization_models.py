@@ -30,7 +30,7 @@ def decoder():
         [
             keras.Input((8, 8, 6)),
             layers.Conv2D(9, 3, padding="same", name="convolution"),
-            layers.Flatten(),
+            layers.Flatten(name="flatten"),
             layers.Dense(7, name="dense"),
         ],
         name="decoder",

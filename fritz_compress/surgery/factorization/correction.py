@@ -74,7 +74,7 @@ def _pairs(graph, layer, replaced, samples, positions, seed):
             kwargs["training"] = False
         if node.operation not in replaced:
             return node.operation(*args, **kwargs)
-        (both,) = (*args, *kwargs.values())
+        both = args[0] if args else kwargs["inputs"]
         half = len(both) // 2
         outputs = both[half:]
         for further in replaced[node.operation]:
