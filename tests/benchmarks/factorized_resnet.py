@@ -33,7 +33,7 @@ from fritz_compress.surgery import factorize
 RESULTS = pathlib.Path(__file__).with_suffix(".csv")
 METHODS = ("channel", "spatial", "tucker", "cp", "separable")
 SAMPLES, MACS = 1000, 0.5
-EPOCHS, LEARNING_RATE = 2, 0.02  # Of training on.
+EPOCHS, LEARNING_RATE = 2, 0.001  # Of training on.
 
 
 def resnet(args):
