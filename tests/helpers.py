@@ -35,6 +35,14 @@ def _values(rng, name, shape):
     return rng.normal(0, 1.4 / np.sqrt(np.prod(shape[:-1])), shape)
 
 
+def slow_but(values, *fast):
+    """Parameters of a test, all of which are slow but some."""
+    return [
+        value if value in fast else pytest.param(value, marks=pytest.mark.slow)
+        for value in values
+    ]
+
+
 def external_data(name: str) -> pathlib.Path:
     """A file that is not part of the project, or a visible skip.
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 COMMAND = pathlib.Path(__file__).parent / "benchmarks" / "low_rank_svd.py"
 
 

@@ -4,6 +4,7 @@ import fits
 import keras
 import numpy as np
 import pytest
+from helpers import slow_but
 from keras import layers
 
 import fritz_compress as fc
@@ -19,6 +20,12 @@ OPTIMIZERS = {
     "scaled": lambda: keras.optimizers.LossScaleOptimizer(
         keras.optimizers.Adam(0.01)
     ),
+}
+
+KINDS = {
+    "channel": {"nbits": 3, "mode": "kmeans", "granularity": "per_channel"},
+    "linear": {"nbits": 3, "granularity": "per_tensor"},
+    "product": {"nbits": 3, "mode": "product", "dimension": 2},
 }
 
 
@@ -75,7 +82,7 @@ def test_a_shared_value_moves_by_the_gradients_of_its_members(gradients):
     assert callback.shared == {"dense/kernel": 3}
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", slow_but(OPTIMIZERS, "sgd", "adam"))
 def test_values_stay_shared_with_any_optimizer(optimizer):
     model = quantized_net(optimizer=OPTIMIZERS[optimizer]())
     before = kernels(model)
@@ -89,16 +96,9 @@ def test_values_stay_shared_with_any_optimizer(optimizer):
         assert not np.array_equal(np.array(other), was), "trains as usual"
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"nbits": 3, "mode": "kmeans", "granularity": "per_channel"},
-        {"nbits": 3, "granularity": "per_tensor"},
-        {"nbits": 3, "mode": "product", "dimension": 2},
-    ],
-    ids=["channel", "linear", "product"],
-)
-def test_all_kinds_of_codes_stay_codes(config):
+@pytest.mark.parametrize("kind", slow_but(KINDS, "product"))
+def test_all_kinds_of_codes_stay_codes(kind):
+    config = KINDS[kind]
     from fritz_compress.ops.recognition import recognize
 
     model = quantized_net(config)
@@ -169,12 +169,14 @@ def test_zeros_of_pruned_weights_stay():
         assert ((kernel == 0) == (before[name] == 0)).all()
 
 
+@pytest.mark.slow
 def test_it_learns_what_single_weights_could_not_share():
     model = quantized_net({"nbits": 3, "mode": "kmeans"})
     history = fits.fit(model, CodebookFineTuning(), epochs=8).history["loss"]
     assert history[-1] < 0.8 * history[0]
 
 
+@pytest.mark.slow
 def test_the_model_trains_freely_afterwards_and_shares_again():
     model = quantized_net()
     callback = CodebookFineTuning()
@@ -188,6 +190,7 @@ def test_the_model_trains_freely_afterwards_and_shares_again():
     assert all(len(np.unique(k)) > 4 for k in free.values())
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_does_no_harm():
     model = quantized_net(optimizer=keras.optimizers.SGD(1e-3))
     with pytest.raises(KeyboardInterrupt):

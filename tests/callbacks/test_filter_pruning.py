@@ -176,6 +176,7 @@ def test_interrupted_fit_ends_with_the_same_filters(tmp_path, pruning_first):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_backup_between_epochs(tmp_path):
     def callbacks():
         return [
@@ -193,6 +194,7 @@ def test_backup_between_epochs(tmp_path):
     assert len(zeroed(resumed)["stem"]) == 4
 
 
+@pytest.mark.slow
 def test_one_instance_serves_several_fits():
     pruning = FilterPruning(0.5, end_step=4, frequency=1)
     first, second = build(), build(seed=3)

@@ -348,6 +348,7 @@ def test_warns_if_training_ends_before_it_begins():
         learn(perceptron("sgd"), FilterRegularization(0.1, begin_step=16))
 
 
+@pytest.mark.slow
 def test_interrupted_fit_ends_with_the_same_filters(tmp_path):
     def callbacks():
         return [

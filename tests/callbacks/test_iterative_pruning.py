@@ -206,6 +206,7 @@ def test_the_student_of_a_distiller():
     assert left(teacher) == {"stem": 8, "second": 8, "first": 12}
 
 
+@pytest.mark.slow
 def test_interrupted_fit_ends_with_the_same_filters(tmp_path):
     metric = (1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0)
 

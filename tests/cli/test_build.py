@@ -65,6 +65,7 @@ def test_a_network_is_built_and_saved(
     assert f"{model.count_params():,}" == parameters
 
 
+@pytest.mark.slow
 def test_options_reach_the_network(tmp_path, capsys):
     output = tmp_path / "network.keras"
 

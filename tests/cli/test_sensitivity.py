@@ -40,6 +40,7 @@ def test_a_sweep_prints_writes_and_goes_on(files, tmp_path, capsys):
     assert (tmp_path / "sweep.jsonl").read_text() == measured
 
 
+@pytest.mark.slow
 def test_a_loss_may_be_named(files, capsys):
     arguments = ["sensitivity", files / "bare.keras", files / "data.npz"]
     assert run(*arguments, "--loss", "mae", "--kind", "weights") == 0

@@ -7,7 +7,7 @@ import tempfile
 import keras
 import numpy as np
 import pytest
-from helpers import distinct_weights
+from helpers import distinct_weights, slow_but
 from keras import layers
 
 from fritz_compress.convert import (
@@ -21,6 +21,7 @@ from fritz_compress.layers import DeprocessStylizedImage
 from fritz_compress.models import SmallStyleTransferNetwork, load_pretrained
 
 SUFFIXES = [".mlmodel", ".mlpackage"]
+FAST_MODELS = slow_but(SUFFIXES, ".mlmodel")
 
 
 def style_network(image_size):
@@ -53,7 +54,11 @@ def nothing_left(folder):
 
 
 @pytest.mark.parametrize(
-    "suffix, largest", [(".mlmodel", 0.001), (".mlpackage", 0.01)]
+    "suffix, largest",
+    [
+        (".mlmodel", 0.001),
+        pytest.param(".mlpackage", 0.01, marks=pytest.mark.slow),
+    ],
 )
 def test_float_files_agree_with_keras(large_student, tmp_path, suffix, largest):
     path = tmp_path / f"student{suffix}"
@@ -121,7 +126,7 @@ def test_programs_of_fewer_bits(large_student, tmp_path, nbits, mode):
     assert report.psnr > {8: 35, 6: 20, 4: 10, 2: 5, 1: 4}[nbits]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", FAST_MODELS)
 def test_the_file_on_disk_is_what_was_checked(student, tmp_path, suffix):
     path = tmp_path / f"student{suffix}"
     inputs = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3))
@@ -155,7 +160,7 @@ def test_an_existing_file_survives_a_failure(student, tmp_path):
     assert path.stat().st_size > 40_000
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", FAST_MODELS)
 def test_outputs_that_are_not_finite_are_refused(tmp_path, suffix):
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 3)])
     kernel, bias = model.get_weights()
@@ -304,7 +309,7 @@ def test_half_precision_models_are_refused(tmp_path):
         to_coreml(model, tmp_path / "a.mlmodel")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", FAST_MODELS)
 def test_nothing_else_is_changed(student, tmp_path, suffix, capfd, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

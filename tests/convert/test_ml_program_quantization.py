@@ -4,7 +4,7 @@ import keras
 import mil_blobs
 import numpy as np
 import pytest
-from helpers import distinct_weights
+from helpers import distinct_weights, slow_but
 from keras import layers
 
 from fritz_compress.convert import mil_interpreter
@@ -137,16 +137,9 @@ HELD = {
     ),
     "product": ({"nbits": 4, "mode": "product", "dimension": 4}, 9),
 }
-FAST = ("symmetric", "3 bits")
 
 
-@pytest.mark.parametrize(
-    "held",
-    [
-        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-        for name in HELD
-    ],
-)
+@pytest.mark.parametrize("held", slow_but(HELD, "3 bits"))
 def test_codes_in_the_file_are_those_of_the_weights(small, held, path):
     config, version = HELD[held]
     model, report = quantize_weights(small, config)
@@ -200,6 +193,7 @@ def rows_of(model, path, **arguments):
     return {row.name: row for row in rows}
 
 
+@pytest.mark.slow
 def test_a_normalization_stays_behind_codes(small, path):
     """Folded into the kernel, it would leave no codes there."""
     model, _ = quantize_weights(small, {"nbits": 4, "mode": "kmeans"})

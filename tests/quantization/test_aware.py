@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import distinct_weights
+from helpers import distinct_weights, slow_but
 from keras import layers, ops
 from quantization_models import MODELS, data_for
 
@@ -123,6 +123,7 @@ def test_training_moves_weights_statistics_and_ranges():
         assert (np.asarray(weight) != old).any(), weight.path
 
 
+@pytest.mark.slow
 def test_freezing_between_two_fits_keeps_the_optimizer():
     aware = fitted(quantization_aware(small()))
     iterations = int(aware.optimizer.iterations)
@@ -198,6 +199,7 @@ def test_it_freezes_in_the_middle_of_a_fit():
     assert len(history.history["loss"]) == 4
 
 
+@pytest.mark.slow
 def test_pruned_filters_and_weights_stay_zero():
     model = small()
     kernel = model.get_layer("conv").get_weights()[0]
@@ -218,7 +220,7 @@ def test_pruned_filters_and_weights_stay_zero():
     assert integers(free).layers["conv"].kernel[0, 0].any()
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per_channel", slow_but([False, True], True))
 def test_a_codebook_stays_one(per_channel):
     model = small()
     rng = np.random.default_rng(0)

@@ -114,6 +114,7 @@ def test_without_sweeps_it_is_plain_product_quantization():
         np.testing.assert_array_equal(codes[name].decode(), kernel)
 
 
+@pytest.mark.slow
 def test_a_layer_sees_the_errors_of_those_before_it():
     """One that is exact by itself must move once an earlier one is not."""
     model = distinct_weights(network())

@@ -70,6 +70,7 @@ def test_weights_are_those_rounded_by_hand():
     assert recognize(kernel).nbits == 4
 
 
+@pytest.mark.slow
 def test_after_training_it_agrees_and_is_independent():
     model = network()
     x = data_for(model)

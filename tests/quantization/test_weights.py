@@ -196,6 +196,7 @@ def test_importance_draws_the_codebook():
     assert error(drawn).sum() < 0.5 * error(plain).sum()
 
 
+@pytest.mark.slow
 def test_data_corrects_product_codes():
     model = small_model()
     data = np.random.default_rng(0).normal(size=(40, 12, 12, 3))

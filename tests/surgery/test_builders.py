@@ -49,10 +49,12 @@ FULL = {
     "full V2": (models.ShuffleNetV2, {}, 0.6),
 }
 
+SLOW = ("MobileNetV2", "ShuffleNetV1 8", "CifarResNet B")
+
 
 def cases():
     for name, case in (NETWORKS | FULL).items():
-        slow = name in FULL or name == "MobileNetV2"
+        slow = name in FULL or name in SLOW
         yield pytest.param(
             *case, id=name, marks=[pytest.mark.slow] if slow else []
         )
@@ -119,6 +121,7 @@ def test_pruned_networks_equal_the_oracle(builder, arguments, share):
     assert difference(wanted[:1], wanted[1:]) > 100 * TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_network_that_was_pruned_saves_loads_and_trains(tmp_path):
     model = distinct_weights(Short1.build((32, 32), 0.25, classes=5))
     smaller = surgery.prune_filters(model, 0.25, round_to=1)

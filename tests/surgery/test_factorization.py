@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from helpers import distinct_weights
+from helpers import distinct_weights, slow_but
 from keras import layers
 from low_rank_models import (
     assert_unchanged,
@@ -270,7 +270,7 @@ def test_noise_is_left():
 
 
 @pytest.mark.parametrize("objective", ["parameters", "macs"])
-@pytest.mark.parametrize("fraction", [0.8, 0.5, 0.35])
+@pytest.mark.parametrize("fraction", slow_but([0.8, 0.5, 0.35], 0.5))
 @pytest.mark.parametrize("method", [*RANKS])
 def test_budgets_are_met_and_used(objective, fraction, method):
     model = classifier()

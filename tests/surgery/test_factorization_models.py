@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import distinct_weights
+from helpers import distinct_weights, slow_but
 from keras import layers
 from low_rank_models import (
     assert_unchanged,
@@ -216,9 +216,10 @@ def compiled(model):
     return model
 
 
-@pytest.mark.parametrize(
-    "method", ["channel", "spatial", "tucker", "cp", "separable"]
-)
+METHODS = ["channel", "spatial", "tucker", "cp", "separable"]
+
+
+@pytest.mark.parametrize("method", slow_but(METHODS, "channel", "separable"))
 def test_the_result_is_saved_and_trains_on(method, tmp_path):
     model = compiled(classifier())
     config = {

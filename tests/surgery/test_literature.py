@@ -9,6 +9,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from helpers import slow_but
 
 from fritz_compress import models
 from fritz_compress.analysis import profile
@@ -104,7 +105,7 @@ RESNETS = {
 }
 
 
-@pytest.mark.parametrize("case", RESNETS)
+@pytest.mark.parametrize("case", slow_but(RESNETS, "56-A", "56-B"))
 def test_resnets_of_li_et_al(case):
     depth, fractions, skipped, before, after, macs = RESNETS[case]
     model = resnet(depth)

@@ -89,6 +89,7 @@ def test_a_student_comes_closer_to_its_teacher(photos):
     assert error() < 0.7 * before
 
 
+@pytest.mark.slow
 def test_the_teacher_does_not_learn(photos):
     teacher = tiny_network(0)
     before = teacher.get_weights()
