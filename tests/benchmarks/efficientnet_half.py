@@ -8,7 +8,8 @@ at a lower resolution: a copy that makes its 224x224 input smaller learns, from
 unlabelled crops of photos, to say what the original says of them. What it is
 measured by is how often both name the same class first, on crops of photos
 that no training saw. Adds a row to `efficientnet_half.csv` before the training
-and one after it; one that was killed goes on from its last epoch.
+and one after it; one that was killed goes on from its last epoch, and with
+`--epochs 0` there is none.
 
 Every second crop is mixed with another, which makes more of few photos (Beyer
 et al., "Knowledge distillation: A good teacher is patient and consistent",
@@ -103,6 +104,7 @@ def add(stage, student, found, seconds, args):
         "share": round(macs / profile(original()).macs, 4),
         "crops": args.crops,
         "epochs": args.epochs,
+        "learning_rate": args.learning_rate,
         **{name: round(float(number), 4) for name, number in numbers},
         "seconds": round(seconds),
         "seed": args.seed,
@@ -110,7 +112,7 @@ def add(stage, student, found, seconds, args):
         "versions": f"keras {keras.__version__} tensorflow {tf.__version__}",
     }
     print(row, flush=True)
-    keys = ("stage", "size", "crops", "epochs", "seed")
+    keys = ("stage", "size", "crops", "epochs", "learning_rate", "seed")
     replace(TABLE, [row], **{key: row[key] for key in keys})
 
 
@@ -132,6 +134,8 @@ def main():
     pictures = crops(judged, args.judged, args.seed)
     answers = teacher.predict(pictures, batch_size=BATCH, verbose=0)
     add("made smaller", student, scores(student, pictures, answers), 0, args)
+    if not args.epochs:
+        return
     started = time.time()
     photos = mixed(crops(learned, args.crops, args.seed), args.seed)
     freeze_statistics(student)
