@@ -6,7 +6,8 @@
 Each file is run and compared with Keras on the two held-out photos; the
 limits of agreement are lowered to zero, since what falls short is the point.
 "int8, percentile" has ranges that `calibrate` measured on other photos, if the
-student has no instance normalization.
+student has no instance normalization. A file that the converter refuses has no
+numbers.
 The last columns are the picture's PSNR and SSIM to the teacher's.
 """
 
@@ -19,7 +20,13 @@ import tempfile
 import numpy as np
 
 from fritz_compress import models
-from fritz_compress.convert import load, sample_pictures, to_coreml, to_tflite
+from fritz_compress.convert import (
+    ConversionError,
+    load,
+    sample_pictures,
+    to_coreml,
+    to_tflite,
+)
 from fritz_compress.convert.pictures import to_pixels
 from fritz_compress.convert.samples import calibration_pictures
 from fritz_compress.layers import InstanceNormalization
@@ -81,7 +88,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, label, convert, options in cases(args.formats, student, size):
             path = pathlib.Path(folder) / name
-            report = convert(student, path, min_psnr=0, **options)
+            try:
+                report = convert(student, path, min_psnr=0, **options)
+            except ConversionError as error:
+                print(f"{name} is refused: {error}", file=sys.stderr)
+                row = [path.suffix[1:], label, "refused"]
+                writer.writerow(row + [""] * (len(HEADER) - len(row)))
+                continue
             pairs = list(zip(targets, to_pixels(load(path)(photos))))
             writer.writerow(
                 [
