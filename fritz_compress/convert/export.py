@@ -1,7 +1,8 @@
 """The operations that each layer becomes in a TFLite file.
 
-Most layers are written as Keras calls them. Those in `FORMS` are written in
-another form, which computes the same and suits TFLite better. The graph is
+Most layers are written as Keras calls them. Those in `FORMS`, and with 16-bit
+integers those in `FORMS_OF_16_BITS`, are written in another form, which
+computes the same and suits TFLite better. The graph is
 replayed with the user's own layers; nothing is cloned or changed.
 """
 
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 from fritz_compress import graph
 from fritz_compress.convert.errors import ConversionError
-from fritz_compress.layers import InstanceNormalization
+from fritz_compress.layers import DepthToSpace, InstanceNormalization
 
 # Called like the layer, with the layer itself in front of the arguments.
 Form = Callable[..., tf.Tensor]
@@ -56,18 +57,33 @@ def upsampling(layer: keras.layers.UpSampling2D, x: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size)
 
 
+def depth_to_space(layer: DepthToSpace, x: tf.Tensor) -> tf.Tensor:
+    """A transpose, where TFLite has no DEPTH_TO_SPACE of 16-bit integers."""
+    batch, height, width, _ = x.shape
+    side = layer.block_size
+    x = tf.reshape(x, (batch * height, width, side, -1))
+    x = tf.transpose(x, (0, 2, 1, 3))
+    return tf.reshape(x, (batch, side * height, side * width, -1))
+
+
 FORMS: dict[type, Form] = {
     InstanceNormalization: instance_normalization,
     keras.layers.UpSampling2D: upsampling,
 }
+FORMS_OF_16_BITS: dict[type, Form] = {DepthToSpace: depth_to_space}
 
 
-def forms_of(traced: graph.Graph) -> dict[graph.Node, Form]:
+def forms_of(
+    traced: graph.Graph, quantization: str | None = None
+) -> dict[graph.Node, Form]:
     """The nodes that are written in another form than Keras calls them."""
+    forms = FORMS
+    if quantization == "int16x8":
+        forms = FORMS | FORMS_OF_16_BITS
     return {
-        node: FORMS[type(node.operation)]
+        node: forms[type(node.operation)]
         for node in traced.nodes
-        if type(node.operation) in FORMS
+        if type(node.operation) in forms
     }
 
 

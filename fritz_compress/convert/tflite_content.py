@@ -105,7 +105,8 @@ def _rewritten(model, traced, layers, quantization):
 
 def _model_of(traced, quantization, data):
     """What the converter makes of a graph."""
-    forms = export.forms_of(traced) | tflite_aware.forms_of(traced)
+    forms = export.forms_of(traced, quantization)
+    forms |= tflite_aware.forms_of(traced)
     if data is not None:
         forms |= leveling.leveled_forms(traced, data)
     with silenced():

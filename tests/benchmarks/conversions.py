@@ -6,8 +6,7 @@
 Each file is run and compared with Keras on the two held-out photos; the
 limits of agreement are lowered to zero, since what falls short is the point.
 "int8, percentile" has ranges that `calibrate` measured on other photos, if the
-student has no instance normalization. A file that the converter refuses has no
-numbers.
+student has no instance normalization.
 The last columns are the picture's PSNR and SSIM to the teacher's.
 """
 
@@ -20,13 +19,7 @@ import tempfile
 import numpy as np
 
 from fritz_compress import models
-from fritz_compress.convert import (
-    ConversionError,
-    load,
-    sample_pictures,
-    to_coreml,
-    to_tflite,
-)
+from fritz_compress.convert import load, sample_pictures, to_coreml, to_tflite
 from fritz_compress.convert.pictures import to_pixels
 from fritz_compress.convert.samples import calibration_pictures
 from fritz_compress.layers import InstanceNormalization
@@ -88,13 +81,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, label, convert, options in cases(args.formats, student, size):
             path = pathlib.Path(folder) / name
-            try:
-                report = convert(student, path, min_psnr=0, **options)
-            except ConversionError as error:
-                print(f"{name} is refused: {error}", file=sys.stderr)
-                row = [path.suffix[1:], label, "refused"]
-                writer.writerow(row + [""] * (len(HEADER) - len(row)))
-                continue
+            report = convert(student, path, min_psnr=0, **options)
             pairs = list(zip(targets, to_pixels(load(path)(photos))))
             writer.writerow(
                 [

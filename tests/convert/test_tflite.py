@@ -16,8 +16,15 @@ from fritz_compress.convert import (
 )
 from fritz_compress.convert.litert import LiteRTModel
 from fritz_compress.convert.report import FOLDED
-from fritz_compress.layers import DeprocessStylizedImage, InstanceNormalization
-from fritz_compress.models import SmallStyleTransferNetwork
+from fritz_compress.layers import (
+    DeprocessStylizedImage,
+    DepthToSpace,
+    InstanceNormalization,
+)
+from fritz_compress.models import (
+    FlatStyleTransferNetwork,
+    SmallStyleTransferNetwork,
+)
 
 QUANTIZATIONS = [None, "float16", "dynamic", "int8", "int16x8"]
 
@@ -248,6 +255,36 @@ def test_normalizations_that_cannot_be_leveled(tmp_path, quantization):
         distinct_weights(model), tmp_path / "net.tflite", quantization
     )
     assert [row.name for row in report.layers] == ["conv", "norm"]
+
+
+@pytest.mark.parametrize("quantization, least", [("int8", 50), ("int16x8", 95)])
+def test_blocks_of_pixels_run_in_integer_files(tmp_path, quantization, least):
+    # TFLite has no such operation of 16 bits: there it is a transpose.
+    inputs = keras.Input((5, 7, 12))
+    model = keras.Model(inputs, DepthToSpace(2)(inputs))
+    x = np.random.default_rng(0).normal(size=(20, 5, 7, 12)).astype("float32")
+    path = tmp_path / "blocks.tflite"
+    report = to_tflite(
+        model, path, quantization, samples=x, representative_data=x
+    )
+    assert report.psnr > least
+    # Row i, column j of a block are channels 3 * (2 * i + j) and on.
+    found = LiteRTModel(path)(x[:1])
+    np.testing.assert_allclose(found[0, 1::2, ::2], x[0, :, :, 6:9], atol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["int8", "int16x8"])
+@pytest.mark.parametrize("size", [(16, 24), (18, 27)])
+def test_the_flat_network_in_integers(tmp_path, size, quantization):
+    model = FlatStyleTransferNetwork.build(size, alpha=0.25)
+    report = to_tflite(
+        distinct_weights(model, seed=1),
+        tmp_path / "flat.tflite",
+        quantization,
+        min_psnr=12,
+    )
+    assert report.psnr > {"int8": 12, "int16x8": 18}[quantization]
 
 
 def test_models_of_any_size_are_fixed_to_one(tmp_path):
