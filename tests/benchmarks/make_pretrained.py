@@ -93,9 +93,9 @@ def imitation(args, photos):
     )
 
 
-def painter(args, photos):
-    style = training.read_photo(args.data / "styles" / "starry_night.jpg")
-    model = large(args.work / "imitation.npz")
+def painting(args, model, photos, name, steps, **arguments):
+    """A training on the painting of this name."""
+    style = training.read_photo(args.data / "styles" / f"{name}.jpg")
     extractor = VGG16Features.build(
         args.data / "vgg16_block1_to_block4_float16.npz"
     )
@@ -104,10 +104,17 @@ def painter(args, photos):
         extractor,
         np.asarray(style.resize((256, 256))),
         photos,
-        steps=args.steps or 800,
-        learning_rate=1e-3,
+        steps=args.steps or steps,
         backup_dir=backup,
         callbacks=[Progress()],
+        **arguments,
+    )
+
+
+def painter(args, photos):
+    model = large(args.work / "imitation.npz")
+    return painting(
+        args, model, photos, "starry_night", 800, learning_rate=1e-3
     )
 
 
@@ -230,23 +237,13 @@ def flat_tiny(args, photos):
 
 
 def scream(args, photos):
-    style = training.read_photo(args.data / "styles" / "the_scream.jpg")
     model = FlatStyleTransferNetwork.build(
         None, 0.5, checkpoint_file=args.work / "flat.npz"
     )
-    extractor = VGG16Features.build(
-        args.data / "vgg16_block1_to_block4_float16.npz"
-    )
-    return model, lambda backup: training.train_perceptual(
-        model,
-        extractor,
-        np.asarray(style.resize((256, 256))),
-        photos,
-        steps=args.steps or 1000,
+    return painting(
+        *(args, model, photos, "the_scream", 1000),
         border=16,
         grid_weight=1e4,
-        backup_dir=backup,
-        callbacks=[Progress()],
     )
 
 
