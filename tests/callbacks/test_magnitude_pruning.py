@@ -240,6 +240,7 @@ def test_objects_that_answer_in_tensors():
     assert all(type(step) is int for step in schedule.steps)
 
 
+@pytest.mark.slow
 def test_steps_that_run_several_at_once_miss_no_pruning():
     model = build()
     model.compile("adam", "mse", jit_compile=JIT, steps_per_execution=3)
@@ -248,6 +249,7 @@ def test_steps_that_run_several_at_once_miss_no_pruning():
     assert zeros(model)["head"] == 32
 
 
+@pytest.mark.slow
 def test_only_kernels_are_pruned_and_the_rest_is_listed():
     inputs = keras.Input((6,), dtype="int32")
     x = layers.Embedding(9, 8, name="words")(inputs)

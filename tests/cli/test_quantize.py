@@ -97,6 +97,7 @@ def test_a_table_says_what_bits_cost(files, tmp_path, capsys):
     check(output, {"mode": "linear"}, out)
 
 
+@pytest.mark.slow
 def test_bits_are_suggested_for_a_loss(files, tmp_path, capsys):
     output, sweep = tmp_path / "a.keras", tmp_path / "sweep.jsonl"
     options = ["--data", files / "data.npz", "--max-loss", 0.02]
@@ -149,7 +150,10 @@ WRONG = [
     ("{net} {out} --config {files}/list.json", "list.json' must hold.*4"),
     ("{net} {out} --config {files}/key.json", "Did you mean 'nbits'"),
     ("{net} {out} --config {files}/type.json", "from 1 to 16.*'4'"),
-    ("{net} {out} --config {files}/good.json --nbits 4", "--config says what --nbits would"),
+    (
+        "{net} {out} --config {files}/good.json --nbits 4",
+        "--config says what --nbits would",
+    ),
     ("{net} {out} --layer first", "NAME=BITS, such as.*'first'"),
     ("{net} {out} --layer first=0.5", "NAME=BITS, such as.*'first=0.5'"),
     ("{net} {out} --layer first=20", "from 1 to 16. Received: 20"),

@@ -152,20 +152,15 @@ def test_style_network_is_compact_and_takes_pictures(student, path):
     assert len({row.name for row in report}) == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "nbits, mode, largest, psnr, operation",
     [
+        (16, "linear", 43_000, 50, None),
         (8, "linear", 33_000, 30, "constexpr_affine_dequantize"),
-        pytest.param(*(16, "linear", 43_000, 50, None), marks=pytest.mark.slow),
+        (6, "linear", 33_000, 18, "constexpr_lut_to_dense"),
         (4, "kmeans", 28_000, 10, "constexpr_lut_to_dense"),
-        pytest.param(
-            *(6, "linear", 33_000, 18, "constexpr_lut_to_dense"),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            *(1, "kmeans", 22_000, 4, "constexpr_lut_to_dense"),
-            marks=pytest.mark.slow,
-        ),
+        (1, "kmeans", 22_000, 4, "constexpr_lut_to_dense"),
     ],
 )
 def test_fewer_bits(student, path, nbits, mode, largest, psnr, operation):
@@ -228,6 +223,7 @@ def test_newer_targets(student, path):
     assert np.abs(received - np.asarray(student(pictures()))).max() <= 0.01
 
 
+@pytest.mark.slow
 def test_what_cannot_be_checked_is_refused_by_name(path):
     odd = layers.Lambda(keras.ops.cumsum, name="odd")
     model = sequential(odd, layers.ReLU())

@@ -85,6 +85,7 @@ def test_a_seed_decides():
     assert not np.allclose(kernels[0], kernels[2])
 
 
+@pytest.mark.slow
 def test_it_learns_a_shift():
     """What a convolution does has displacement rank 2."""
     keras.utils.set_random_seed(0)

@@ -161,6 +161,7 @@ def test_every_weight_is_in_the_report_with_its_reason():
     assert f"{counted:,} -> {report.bytes:,}" in text
 
 
+@pytest.mark.slow
 def test_codes_that_would_take_more_are_not_taken():
     config = {"nbits": 8, "mode": "kmeans", "granularity": "per_channel"}
     model = small_model()

@@ -95,6 +95,7 @@ def test_a_model_that_is_called_twice():
     assert_exact(model, {"second": [7]}, deaf)
 
 
+@pytest.mark.slow
 def test_all_of_it_is_pruned_and_trained():
     model = video(encoder())
     model.compile("adam", "mse")

@@ -81,6 +81,7 @@ def test_every_group_of_the_large_network(layer):
     assert_exact(build("large"), *removal(5, [layer], [0, 5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_all_groups_at_once_saved_loaded_and_trained(network, tmp_path):
     builder, _ = NETWORKS[network]

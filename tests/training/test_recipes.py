@@ -227,6 +227,7 @@ def test_each_weight_of_perceptual_training_lowers_its_loss(
     assert 0 <= float(loss(crops, model(crops))) < 0.8 * before
 
 
+@pytest.mark.slow
 def test_the_users_model_is_not_compiled_by_training(
     photos, extractor, tmp_path
 ):
