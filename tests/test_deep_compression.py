@@ -30,7 +30,7 @@ from benchmarks.deep_compression_training import (
     rounded,
     short,
 )
-from benchmarks.fashion_mnist_data import FashionMNIST
+from synthetic_data import synthetic
 
 
 @pytest.mark.parametrize(
@@ -189,19 +189,6 @@ def test_mnist_that_cannot_be_loaded_is_told(monkeypatch):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
     with pytest.raises(SystemExit, match="cannot load MNIST: URL fetch"):
         load("mnist", None)
-
-
-def synthetic(images):
-    """Ten classes that a few steps can tell apart: a bright row each."""
-    rng = np.random.default_rng(0)
-
-    def draw(count):
-        labels = np.arange(count, dtype="int32") % 10
-        pictures = rng.normal(0, 0.3, (count, 28, 28, 1)).astype("float32")
-        pictures[np.arange(count), 5 + 2 * labels] += 2
-        return pictures, labels
-
-    return FashionMNIST(*draw(images), *draw(100), *draw(100))
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Half the MACs of a ResNet-20 by low rank: what is lost on Fashion-MNIST?
 
     python tests/benchmarks/factorized_resnet.py --work FOLDER [--data FOLDER]
-        [--methods cp separable ...] [--epochs 14] [--alpha 0.5] [--seed 0]
+        [--methods cp separable ...] [--epochs 12] [--alpha 1.0] [--seed 0]
 
 Trains `models.CifarResNet` (depth 20, shortcuts of 1x1 convolutions), then
 factorizes it to half of its multiply-accumulates with `surgery.factorize`, by
@@ -130,8 +130,8 @@ def main():
         "--work", type=pathlib.Path, default="factorized_resnet"
     )
     parser.add_argument("--methods", nargs="+", default=METHODS)
-    parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -71,6 +71,7 @@ def trained_teacher(data, work):
             data.batches(BATCH, seed=0),
             epochs=TEACHER_EPOCHS,
             steps_per_epoch=steps,
+            shuffle=False,  # The batches are shuffled already.
             verbose=2,
         )
         with whole_file(path) as unfinished:
