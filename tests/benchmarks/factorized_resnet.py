@@ -15,8 +15,6 @@ Settings were chosen on 5,000 training images that are held out.
 
 import argparse
 import csv
-import datetime
-import importlib.metadata
 import pathlib
 import time
 
@@ -24,7 +22,7 @@ import keras
 import tensorflow as tf
 from fashion_mnist import trained
 from fashion_mnist_data import load
-from fashion_mnist_results import accuracy, replace
+from fashion_mnist_results import accuracies, made_with, replace
 
 from fritz_compress.analysis import profile
 from fritz_compress.models import CifarResNet
@@ -57,16 +55,9 @@ def record(stage, method, model, data, args, seconds=0.0):
         "epochs": args.epochs,
         "macs": profile(model).macs,
         "parameters": model.count_params(),
-        "validation_accuracy": round(
-            accuracy(model, data.validation, data.validation_labels), 4
-        ),
-        "test_accuracy": round(accuracy(model, data.test, data.test_labels), 4),
+        **accuracies(model, data),
         "cpu_seconds": round(seconds, 1),
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("keras", "tensorflow", "fritz_compress")
-        ),
+        **made_with(),
         "command": f"factorized_resnet.py --methods {method or METHODS[0]} "
         f"--epochs {args.epochs} --alpha {args.alpha} --seed {args.seed}",
     }

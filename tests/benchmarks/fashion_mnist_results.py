@@ -20,6 +20,25 @@ def accuracy(model, images, labels):
     return float((scores.argmax(-1) == labels).mean())
 
 
+def accuracies(model, data):
+    """Columns of a table: on the images held out, and on the test set."""
+    parts = {
+        "validation_accuracy": (data.validation, data.validation_labels),
+        "test_accuracy": (data.test, data.test_labels),
+    }
+    return {name: round(accuracy(model, *p), 4) for name, p in parts.items()}
+
+
+def made_with():
+    """Columns of a table: the date, and versions."""
+    names = ("keras", "tensorflow", "fritz_compress")
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "versions": " ".join(versions),
+    }
+
+
 def kernel_sparsity(model):
     kernels = [w.numpy() for w in model.weights if len(w.shape) > 1]
     size = sum(kernel.size for kernel in kernels)
@@ -36,15 +55,8 @@ def record(run, model, data, args):
         "macs": profile(model).macs,
         "parameters": model.count_params(),
         "kernel_sparsity": round(kernel_sparsity(model), 4),
-        "validation_accuracy": round(
-            accuracy(model, data.validation, data.validation_labels), 4
-        ),
-        "test_accuracy": round(accuracy(model, data.test, data.test_labels), 4),
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("keras", "tensorflow", "fritz_compress")
-        ),
+        **accuracies(model, data),
+        **made_with(),
         "command": f"fashion_mnist.py {args.run} --seed {args.seed} "
         f"--alpha {args.alpha} --epochs {args.epochs}",
     }

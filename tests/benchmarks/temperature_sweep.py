@@ -17,8 +17,6 @@ so far are kept in FOLDER: the same command goes on after a kill. One thread.
 
 import argparse
 import csv
-import datetime
-import importlib.metadata
 import json
 import pathlib
 import time
@@ -27,6 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from fashion_mnist_data import load
+from fashion_mnist_results import made_with
 from keras import layers
 
 from fritz_compress import distillation, training
@@ -197,13 +196,7 @@ def main():
     for name, seconds in epochs_in_turn(teacher, data, args.work).items():
         what = f"an epoch in turn, outputs from the {name}"
         rows.append({"taught_by": what, "epoch_cpu_seconds": seconds})
-    same = {
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("keras", "tensorflow", "fritz_compress")
-        ),
-    }
+    same = made_with()
     columns = ["taught_by", "temperature", "seed", "validation", "test"]
     columns += ["test_spread", "epoch_cpu_seconds", *same]
     with whole_file(RESULTS) as unfinished:
