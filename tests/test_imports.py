@@ -15,6 +15,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py"))
 ROWS = {
     "checks": -1,
     "silence": -1,
+    "suggestions": -1,
     "compilation": 0,
     "ops": 0,
     "files": 0,

@@ -8,7 +8,7 @@ from fritz_compress.analysis import profile_table
 from fritz_compress.analysis.activation_memory import LiveTensors, PeakMemory
 from fritz_compress.analysis.receptive_field import Field
 from fritz_compress.checks import check_count, check_name
-from fritz_compress.surgery.names import nearest
+from fritz_compress.suggestions import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,10 +175,8 @@ class Profile:
     def _check_layer(self, name):
         names = [layer.name for layer in self.layers]
         if check_name(name) not in names:
-            meant = "".join(
-                f" Did you mean '{other}'?" for other in nearest(name, names)
-            )
             raise ValueError(
                 "`bits` must be by names of layers. Received: "
-                f"'{name}', which model '{self.model}' has not.{meant}"
+                f"'{name}', which model '{self.model}' has not."
+                f"{did_you_mean(name, names)}"
             )

@@ -1,6 +1,13 @@
 """Keras layers that the package adds to `keras.layers`."""
 
 from fritz_compress.layers.activation_range import ActivationRange
+from fritz_compress.layers.binary import (
+    BinaryConv2D,
+    BinaryDense,
+    BinaryDepthwiseConv2D,
+    XnorConv2D,
+    XnorDense,
+)
 from fritz_compress.layers.channel_shuffle import ChannelShuffle
 from fritz_compress.layers.concatenation_range import ConcatenationRange
 from fritz_compress.layers.crop_to_match import CropToMatch
@@ -17,6 +24,9 @@ from fritz_compress.layers.standardize_image import StandardizeImage
 
 __all__ = [
     "ActivationRange",
+    "BinaryConv2D",
+    "BinaryDense",
+    "BinaryDepthwiseConv2D",
     "ChannelShuffle",
     "ConcatenationRange",
     "CropToMatch",
@@ -28,4 +38,6 @@ __all__ = [
     "RangeRounding",
     "StandardizeImage",
     "ToeplitzLikeDense",
+    "XnorConv2D",
+    "XnorDense",
 ]

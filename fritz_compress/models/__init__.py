@@ -1,5 +1,7 @@
 """Model builders: classes with `build(..., alpha)`, made to be subclassed."""
 
+from fritz_compress.models.binary_lenet import BinaryConnectMLP, BinaryLeNet5
+from fritz_compress.models.binary_resnet import BinaryResNet, BinaryResNet18
 from fritz_compress.models.cifar_resnet import CifarResNet
 from fritz_compress.models.efficientnet_lite import EfficientNetLite0
 from fritz_compress.models.feature_extractor import VGG16Features
@@ -19,6 +21,10 @@ from fritz_compress.models.style_transfer import (
 from fritz_compress.models.vgg import VGG16, CifarVGG16
 
 __all__ = [
+    "BinaryConnectMLP",
+    "BinaryLeNet5",
+    "BinaryResNet",
+    "BinaryResNet18",
     "CifarResNet",
     "CifarVGG16",
     "EfficientNetLite0",

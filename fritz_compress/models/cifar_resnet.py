@@ -1,16 +1,12 @@
 """ResNets for pictures of 32x32."""
 
 import keras
-from keras import layers, ops
 
 from fritz_compress.checks import is_whole
-from fritz_compress.models.image_classifier import ImageClassifier
-from fritz_compress.models.widths import scaled
-
-SHORTCUTS = ("A", "B")
+from fritz_compress.models.residual import ResidualNetwork
 
 
-class CifarResNet(ImageClassifier):
+class CifarResNet(ResidualNetwork):
     """Builds the ResNets of the CIFAR-10 experiments.
 
     He et al., "Deep Residual Learning for Image Recognition",
@@ -78,11 +74,6 @@ class CifarResNet(ImageClassifier):
                 f"`depth` must be {per_block}n + 2, such as "
                 f"{3 * per_block + 2}. Received: depth={depth!r}."
             )
-        if shortcut not in SHORTCUTS:
-            raise ValueError(
-                f"`shortcut` must be one of {SHORTCUTS}. Received: "
-                f"shortcut={shortcut!r}."
-            )
         return super().build(
             image_size,
             alpha,
@@ -90,46 +81,4 @@ class CifarResNet(ImageClassifier):
             shortcut=shortcut,
             classes=classes,
             **arguments,
-        )
-
-    @classmethod
-    def features(cls, x, alpha, blocks, shortcut):
-        widths = [
-            scaled(filters, alpha, f"{cls.__name__}.widths[{i}]")
-            for i, filters in enumerate(cls.widths)
-        ]
-        x = cls.convolution(x, widths[0], 3, name="stem")
-        for stage, filters in enumerate(widths, 1):
-            for block in range(1, blocks + 1):
-                strides = 2 if stage > 1 and block == 1 else 1
-                name = f"stage_{stage}_{block}"
-                x = cls.residual_block(x, filters, strides, shortcut, name)
-        return x
-
-    @classmethod
-    def residual_block(cls, x, filters, strides, shortcut, name):
-        """Two 3x3 convolutions, their input added, relu."""
-        y = cls.convolution(x, filters, 3, strides, name=f"{name}_first")
-        y = cls.convolution(
-            y, filters, 3, activation=None, name=f"{name}_second"
-        )
-        if strides > 1:
-            shorten = cls.zero_shortcut if shortcut == "A" else cls.projection
-            x = shorten(x, filters, strides, f"{name}_shortcut")
-        x = layers.Add(name=f"{name}_add")([x, y])
-        return layers.Activation("relu", name=f"{name}_relu")(x)
-
-    @classmethod
-    def zero_shortcut(cls, x, filters, strides, name):
-        """Option A: every other position, zeros on both sides of channels."""
-        x = layers.MaxPooling2D(1, strides, name=name)(x)
-        more = filters - x.shape[-1]
-        before = more // 2
-        return ops.pad(x, [[0, 0]] * 3 + [[before, more - before]])
-
-    @classmethod
-    def projection(cls, x, filters, strides, name):
-        """Option B: a 1x1 convolution."""
-        return cls.convolution(
-            x, filters, 1, strides, activation=None, name=name
         )

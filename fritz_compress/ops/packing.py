@@ -63,11 +63,11 @@ def unpack_bits(data: bytes, nbits: int, count: int) -> np.ndarray:
     return packed.view(f">u{width // 8}").astype(f"uint{width}")
 
 
-def check_nbits(nbits: int, most: int = 16) -> None:
-    """Raises a ValueError unless `nbits` is 1 to `most`."""
+def check_nbits(nbits: int, most: int = 16, name: str = "nbits") -> None:
+    """Raises a ValueError unless `nbits`, so named, is 1 to `most`."""
     known = isinstance(nbits, (int, np.integer)) and nbits is not True
     if not known or not 1 <= nbits <= most:
         raise ValueError(
-            f"`nbits` must be a whole number from 1 to {most}. Received: "
+            f"`{name}` must be a whole number from 1 to {most}. Received: "
             f"{nbits!r}."
         )

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import keras
 
 from fritz_compress.checks import described
-from fritz_compress.surgery.names import nearest
+from fritz_compress.suggestions import did_you_mean
 
 Leaf = TypeVar("Leaf")
 
@@ -119,17 +119,14 @@ def _leaf(value, leaf):
 def _check_keys(config, known):
     for key in config:
         if key not in known:
-            near = nearest(str(key), known)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
             raise ValueError(
-                f"Expected keys among {list(known)}. Received: {key!r}.{hint}"
+                f"Expected keys among {list(known)}. Received: {key!r}."
+                f"{did_you_mean(str(key), known)}"
             )
 
 
 def _unknown(what, name, known):
-    near = nearest(name, known)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
     return ValueError(
         f"The configuration is for layers of a {what} that the model does not "
-        f"have. Received: '{name}'.{hint}"
+        f"have. Received: '{name}'.{did_you_mean(name, known)}"
     )

@@ -1,7 +1,6 @@
 """Names of the layers of a model and of the models inside it."""
 
 import collections
-import difflib
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -12,6 +11,7 @@ from fritz_compress.graph import (
     model_inside,
     weights_by_attribute,
 )
+from fritz_compress.suggestions import nearest
 
 
 def name_layers(model: keras.Model) -> dict[keras.Operation, str]:
@@ -98,21 +98,6 @@ class UniqueNames:
         self._counts[wanted] += 1
         count = self._counts[wanted]
         return wanted if count == 1 else self(f"{wanted}_{count - 1}")
-
-
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The known name that was meant by another one, if one is near.
-
-    A name that was cut off means the shortest that begins with it.
-
-    >>> nearest("con", ["conv_4", "conv"])
-    ['conv']
-    """
-    known = list(known)
-    longer = [other for other in known if name and other.startswith(name)]
-    if longer:
-        return [min(longer, key=len)]
-    return difflib.get_close_matches(name, known, n=1, cutoff=0.3)
 
 
 def listed_reasons(reasons: Iterable[tuple[str, str]]) -> str:

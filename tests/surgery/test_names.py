@@ -2,7 +2,8 @@
 
 import pytest
 
-from fritz_compress.surgery.names import listed_reasons, nearest
+from fritz_compress.suggestions import nearest
+from fritz_compress.surgery.names import listed_reasons
 
 
 @pytest.mark.parametrize(

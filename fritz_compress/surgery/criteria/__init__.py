@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fritz_compress.suggestions import did_you_mean
 from fritz_compress.surgery.criteria.activations import AveragePercentageOfZeros
 from fritz_compress.surgery.criteria.base import Criterion, FromFunction
 from fritz_compress.surgery.criteria.chance import Random
@@ -18,7 +19,6 @@ from fritz_compress.surgery.criteria.weights import (
     LayerAdaptiveMagnitude,
 )
 from fritz_compress.surgery.groups import ChannelGroup
-from fritz_compress.surgery.names import nearest
 
 __all__ = [
     "AveragePercentageOfZeros",
@@ -84,10 +84,8 @@ def get(
         )
     if name not in _BY_NAME:
         known = [*_BY_NAME, *_NEED_DATA]
-        meant = nearest(name, known)
-        hint = f" Did you mean '{meant[0]}'?" if meant else ""
         raise ValueError(
             f"`criterion` must be one of {sorted(_BY_NAME)}, or an object. "
-            f"Received: '{criterion}'.{hint}"
+            f"Received: '{criterion}'.{did_you_mean(name, known)}"
         )
     return _BY_NAME[name]()

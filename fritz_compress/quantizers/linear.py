@@ -1,9 +1,4 @@
-"""Numbers that behave as integers while they are trained.
-
-A quantizer rounds numbers to levels that integers of a few bits can stand for
-and lets gradients through as if it had not rounded (within the range; outside
-they are zero). Layers take one by its name, such as `"linear"`, or as object.
-"""
+"""Evenly spaced levels of a range: the integers of TFLite, simulated."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fritz_compress.checks import check_count, described
-
-__all__ = ["Linear", "LinearSymmetric", "get", "serialize"]
+from fritz_compress.checks import check_count
 
 # Range of numbers that are all zero: any will do, but none may be empty.
 _ANY = 1.0
@@ -137,44 +130,3 @@ class LinearSymmetric(_Uniform):
         limit = ops.max(ops.abs(values), axis=axis)
         limit = ops.where(limit > 0, limit, _ANY)
         return -limit, limit
-
-
-_BY_NAME = {"linear": Linear, "linear_symmetric": LinearSymmetric}
-
-
-def get(quantizer: Any) -> Any:
-    """A quantizer by its name, from its configuration, or itself.
-
-    Args:
-        quantizer: `"linear"`, `"linear_symmetric"`, a dictionary that
-            `serialize` made, or an object.
-
-    Raises:
-        ValueError: for a name that there is not.
-        TypeError: for anything else that is no quantizer.
-
-    Example:
-
-    >>> get("linear").nbits
-    8
-    """
-    if isinstance(quantizer, str):
-        if quantizer not in _BY_NAME:
-            raise ValueError(
-                f"`quantizer` must be one of {sorted(_BY_NAME)}. Received: "
-                f"'{quantizer}'."
-            )
-        return _BY_NAME[quantizer]()
-    if isinstance(quantizer, Mapping):
-        quantizer = keras.saving.deserialize_keras_object(dict(quantizer))
-    if not (callable(quantizer) and hasattr(quantizer, "get_config")):
-        raise TypeError(
-            "`quantizer` must be a name or an object with `get_config`. "
-            f"Received: {described(quantizer)}."
-        )
-    return quantizer
-
-
-def serialize(quantizer: Any) -> dict[str, Any]:
-    """A dictionary that `get` makes the quantizer of again."""
-    return keras.saving.serialize_keras_object(quantizer)
