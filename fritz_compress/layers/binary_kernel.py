@@ -138,7 +138,8 @@ class BinaryKernel:
 
         The scale is that of the quantizer and `kernel_scale` together.
         """
-        levels, scale = ops.convert_to_tensor(self.kernel), None
+        # A tensor, which `convert_to_tensor` does not make of a variable.
+        levels, scale = ops.cast(self.kernel, self.kernel.dtype), None
         if self.kernel_quantizer is not None and self.quantizes_kernel:
             levels, scale = self.kernel_quantizer.levels_and_scale(
                 levels, self.kernel_axes, training
@@ -146,7 +147,7 @@ class BinaryKernel:
         if scale is not None:
             scale = ops.reshape(scale, (-1,))
         if self.kernel_scale is not None:
-            own = ops.convert_to_tensor(self.kernel_scale)
+            own = ops.cast(self.kernel_scale, self.kernel_scale.dtype)
             scale = own if scale is None else scale * own
         return levels, scale
 
@@ -167,6 +168,17 @@ class BinaryKernel:
             outputs = outputs + border
         else:
             outputs = product(values, levels)
+        return self.of_sums(outputs, scale, inputs)
+
+    def of_sums(self, sums: Any, scale: Any, inputs: Any) -> Any:
+        """Outputs of the layer: sums of levels, scaled; bias and activation.
+
+        Args:
+            sums: Of products of levels, as many as outputs.
+            scale: A number for each filter, or `None`.
+            inputs: What the layer was called with.
+        """
+        outputs = sums
         if scale is not None:
             outputs = outputs * self._by_channel(scale)
         outputs = self.scaled_by_inputs(outputs, inputs)
