@@ -11,7 +11,9 @@ namespaces (`fc.layers`, `fc.callbacks`). Modules are imported on first use.
 import importlib
 
 _VERBS = {
+    "binarize": "binarization",
     "channel_groups": "surgery",
+    "convert_to_binary": "binarization",
     "factorize": "surgery",
     "load_compressed": "storage",
     "profile": "analysis",
@@ -26,6 +28,7 @@ _VERBS = {
 }
 _NOUNS = (
     "analysis",
+    "binarization",
     "callbacks",
     "convert",
     "distillation",

@@ -29,6 +29,7 @@ ROWS = {
     "costs": 4,
     "surgery": 5,
     "distillation": 5,
+    "binarization": 6,
     "quantization": 6,
     "callbacks": 7,
     "convert": 7,

@@ -3,7 +3,8 @@
 import fritz_compress as fc
 
 TOP = """
-    analysis callbacks channel_groups convert distillation factorize graph
+    analysis binarization binarize callbacks channel_groups convert
+    convert_to_binary distillation factorize graph
     interop layers load_compressed losses models profile prune_filters
     quantization quantization_aware quantize_weights quantizers remove_filters
     remove_pruned_filters save_compressed storage surgery to_coreml to_tflite
@@ -15,6 +16,10 @@ NOUNS = {
         SensitivityRow SensitivityTable SignalToNoiseRow SignalToNoiseTable
         SuggestedBits UniformBits plots profile register_cost sensitivity
         signal_to_noise suggest_bits
+    """,
+    "binarization": """
+        BinarizationConfig BinarizationReport BinarizedLayer ConfigByLayer
+        binarize convert_to_binary design_warnings
     """,
     "callbacks": """
         CodebookFineTuning ConstantSparsity FilterPruning FilterRegularization
@@ -31,14 +36,16 @@ NOUNS = {
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """
-        ActivationRange ChannelShuffle ConcatenationRange CropToMatch
+        ActivationRange BinaryConv2D BinaryDense BinaryDepthwiseConv2D ChannelShuffle ConcatenationRange CropToMatch
         DeprocessStylizedImage DepthToSpace InstanceNormalization PadToMultiple
         QuantizedLayer RangeRounding StandardizeImage ToeplitzLikeDense
+        XnorConv2D XnorDense
     """,
     "losses": """
         AttentionTransferLoss PerceptualLoss PixelLoss SoftTargetLoss
     """,
     "models": """
+        BinaryConnectMLP BinaryLeNet5 BinaryResNet BinaryResNet18
         CifarResNet CifarVGG16 EfficientNetLite0 FlatStyleTransferNetwork
         ImageClassifier LeNet300100 LeNet5 MobileNetV1 MobileNetV2 ShuffleNetV1
         ShuffleNetV2 SmallStyleTransferNetwork SqueezeNet StyleTransferNetwork
@@ -53,7 +60,11 @@ NOUNS = {
     "storage": """
         CompressionReport WeightReport load_compressed save_compressed
     """,
-    "quantizers": "Linear LinearSymmetric get serialize",
+    "quantizers": """
+        ApproxSign BitQuantizer DoReFa EvenLevels Linear LinearSymmetric
+        MagnitudeAwareSign SteSign SteTern StochasticSign SwishSign get
+        serialize
+    """,
     "surgery": """
         Call ChannelGroup ChannelGroups ConfigByLayer FactorizationConfig
         FactorizationReport FactorizedLayer LayerChange RemovalReport Strand

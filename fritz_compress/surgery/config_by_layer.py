@@ -43,6 +43,12 @@ class ConfigByLayer(Generic[Leaf]):
         default_factory=dict
     )
 
+    def named(self, name: str) -> bool:
+        """Whether a layer is configured by its name."""
+        return any(
+            fnmatch.fnmatchcase(name, p) for p in self.layer_name_configs
+        )
+
     def of(self, name: str, layer: keras.Layer) -> Leaf | None:
         """The configuration of a layer."""
         for pattern, config in self.layer_name_configs.items():
