@@ -2,6 +2,7 @@
 
 One function per network, called as its builder's `build`, for pictures of
 224x224 (of 32x32 for those of CIFAR-10) and the paper's number of classes.
+Those of binary networks return two numbers: of floats, and of signs.
 """
 
 
@@ -150,3 +151,36 @@ def lenet5():
     """28 - 4 = 24, halved 12; 12 - 4 = 8, halved 4."""
     convolutions = convolution(24, 5, 1, 20) + convolution(8, 5, 20, 50)
     return convolutions + 4 * 4 * 50 * 500 + 500 * 10
+
+
+def binary_resnet(depth=20, shortcut="A"):
+    """All but the stem, shortcuts and the last layer, and these."""
+    others = convolution(32, 3, 3, 16) + 64 * 10
+    if shortcut == "B":
+        others += cifar_resnet(20, "B") - cifar_resnet(20, "A")
+    return others, cifar_resnet(depth, shortcut) - others
+
+
+def binary_resnet18():
+    """He et al., table 1: two blocks at each of four sizes, option B."""
+    others = convolution(112, 7, 3, 64) + 512 * 1000
+    binary, inputs, size = 0, 64, 56
+    for width in (64, 128, 256, 512):
+        if width > 64:
+            size //= 2
+            others += convolution(size, 1, inputs, width)
+        binary += convolution(size, 3, inputs, width)
+        binary += 3 * convolution(size, 3, width, width)
+        inputs = width
+    return others, binary
+
+
+def binary_lenet5():
+    others = convolution(24, 5, 1, 20) + 500 * 10
+    return others, lenet5() - others
+
+
+def binary_connect_mlp(num_bits=None):
+    """Three layers of 1024, of which the first reads pixels."""
+    others, binary = 28 * 28 * 1024 + 1024 * 10, 2 * 1024**2
+    return (others + binary, 0) if num_bits is None else (others, binary)

@@ -76,7 +76,9 @@ def test_layers_that_cost_nothing(name):
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_layers_that_nobody_can_tell(name):
-    assert costs.find_rule(getattr(layers, name))(None) == Cost(None, None)
+    assert costs.find_rule(getattr(layers, name))(None) == Cost(
+        None, None, None
+    )
 
 
 @pytest.mark.parametrize("name", ours.__all__)

@@ -7,6 +7,7 @@ import keras
 
 from fritz_compress import graph
 from fritz_compress.analysis.activation_memory import live_tensors
+from fritz_compress.analysis.kernel_bits import kernel_bits
 from fritz_compress.analysis.latency import latency
 from fritz_compress.analysis.profile_result import LayerProfile, Profile
 from fritz_compress.analysis.receptive_field import receptive_fields
@@ -34,6 +35,16 @@ def profile(
     - averages and average pooling: one per number of the result;
     - interpolation: one for each of the (4 or more) numbers read.
 
+    Products of two signs that are summed up are no multiplications: an XNOR
+    and a population count make 64 of them at once. They are counted apart, as
+    binary MACs, in layers whose kernel and inputs are both signs
+    (`layers.BinaryConv2D` and the like); the scale of their sums is a
+    multiplication per number, and the input scale of an XNOR layer its mean
+    and convolution and another one. With floats or more bits on one side, such
+    a layer counts as the float layer would. Kernels of few bits take these
+    bits in `LayerProfile.weight_bits`. The table and the rows of `to_csv` say
+    all this only where a model has such kernels.
+
     A shared layer counts its multiplications at each call and its parameters
     once. Models inside the model are flattened, and their layers listed. A
     subclass of a layer counts as that layer does. Layers without a rule are
@@ -60,6 +71,7 @@ def profile(
     traced = sized_graph(model, input_size)
     batch = model.inputs[0].shape[0]
     fields = receptive_fields(traced)
+    bits = kernel_bits(model)
     counted: dict[keras.Operation, tuple[graph.Node, Cost]] = {}
     for node in traced.nodes:
         _, before = counted.get(node.operation, (node, Cost()))
@@ -68,7 +80,7 @@ def profile(
     return Profile(
         model=model.name,
         layers=tuple(
-            _row(node, cost, fields[node.outputs[0]], batch, seen)
+            _row(node, cost, fields[node.outputs[0]], batch, seen, bits)
             for node, cost in counted.values()
         ),
         receptive_field=fields[traced.output_tensors[0]],
@@ -79,13 +91,14 @@ def profile(
 profile.latency = latency
 
 
-def _row(node, cost, field, batch, seen):
+def _row(node, cost, field, batch, seen, bits):
     operation, shape = node.operation, node.outputs[0].shape
     weights = [
         w for w in getattr(operation, "weights", ()) if id(w) not in seen
     ]
     seen.update(map(id, weights))
     trained = set(map(id, getattr(operation, "trainable_weights", ())))
+    single = [w for w in weights if id(w) in bits and bits[id(w)].each == 1]
     return LayerProfile(
         name=operation.name,
         kind=node.kind,
@@ -96,6 +109,9 @@ def _row(node, cost, field, batch, seen):
         trainable=sum(_numbers(w) for w in weights if id(w) in trained),
         multiplications=_of_sample(cost.multiplications, batch),
         receptive_field=field,
+        binary_macs=_of_sample(cost.binary_macs, batch),
+        binary_parameters=sum(map(_numbers, single)),
+        weight_bits=sum(_bits(w, bits.get(id(w))) for w in weights),
     )
 
 
@@ -105,6 +121,12 @@ def _of_sample(count, batch):
 
 def _numbers(weight):
     return math.prod(weight.shape)
+
+
+def _bits(weight, few):
+    if few is None:
+        return 8 * _bytes(weight)
+    return few.each * _numbers(weight) + few.scales
 
 
 def _bytes(weight):

@@ -21,7 +21,8 @@ class LayerProfile:
         output_shape: Shape of its (first) output, of its last call.
         parameters: Numbers in its weights, trainable or not, without those
             of weights that a layer before it holds too.
-        macs: Multiply-accumulates for one sample; `None` if not known.
+        macs: Multiply-accumulates for one sample, but those of two signs;
+            `None` if not known.
         bytes: Size of its weights as they are stored in memory.
         trainable: Numbers in its trainable weights.
         multiplications: All products and quotients for one sample, MACs
@@ -29,6 +30,12 @@ class LayerProfile:
         receptive_field: Pixels of the input that one number of its output
             depends on, such as `(3, 3)`; `None` if that is all of them, or
             not known.
+        binary_macs: Multiply-accumulates of two signs for one sample; `None`
+            if not known.
+        binary_parameters: Numbers in its weights that are deployed as one bit.
+        weight_bits: Bits that its weights take as deployed: kernels of few
+            bits as such, with 32 for the scale of each filter if there is
+            one, and all else as in memory.
     """
 
     name: str
@@ -40,6 +47,9 @@ class LayerProfile:
     trainable: int = 0
     multiplications: int | None = 0
     receptive_field: Field = None
+    binary_macs: int | None = 0
+    binary_parameters: int = 0
+    weight_bits: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +82,21 @@ class Profile:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one sample, but those of `unknown`."""
+        """Multiply-accumulates for one sample, but those of `unknown`.
+
+        Those of two signs are `binary_macs`.
+        """
         return sum(layer.macs or 0 for layer in self.layers)
+
+    @property
+    def binary_macs(self) -> int:
+        """Multiply-accumulates of two signs for one sample."""
+        return sum(layer.binary_macs or 0 for layer in self.layers)
+
+    @property
+    def binary_parameters(self) -> int:
+        """Numbers in all weights that are deployed as one bit."""
+        return sum(layer.binary_parameters for layer in self.layers)
 
     @property
     def multiplications(self) -> Mapping[str, int]:
@@ -98,6 +121,20 @@ class Profile:
     def bytes(self) -> int:
         """Size of all weights in memory."""
         return sum(layer.bytes for layer in self.layers)
+
+    @property
+    def deployed_bytes(self) -> int:
+        """Size of all weights, kernels of few bits in these.
+
+        The weights of each layer begin at a whole byte. See `weight_bits` of
+        `LayerProfile`; without such kernels these are `bytes`.
+        """
+        return sum(-(-layer.weight_bits // 8) for layer in self.layers)
+
+    @property
+    def has_few_bits(self) -> bool:
+        """Whether a kernel is deployed in other bits than in memory."""
+        return any(row.weight_bits != 8 * row.bytes for row in self.layers)
 
     def weight_bytes(self, bits: int | Mapping[str, int]) -> int:
         """Size of all weights with so many bits for every number.

@@ -16,6 +16,9 @@ _TABLE = (
     *("layer", "kind", "output", "parameters", "%", "macs", "%", "bytes"),
     *("multiplications", "field"),
 )
+# Columns more, for models with kernels of few bits.
+_CSV_BITS = ("binary_macs", "binary_parameters", "weight_bits")
+_TABLE_BITS = ("binary macs", "deployed bytes")
 _UNKNOWN = "?"
 
 
@@ -23,28 +26,37 @@ def to_csv(profile: "Profile") -> str:
     """The rows as comma-separated text, with a header, without totals."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV)
+    few = profile.has_few_bits
+    writer.writerow((*_CSV, *_CSV_BITS) if few else _CSV)
     for layer in profile.layers:
-        writer.writerow(
-            [
-                layer.name,
-                layer.kind,
-                _shape(layer.output_shape[1:]),
-                layer.parameters,
-                _number(layer.macs, ""),
-                layer.bytes,
-                layer.trainable,
-                _number(layer.multiplications, ""),
-                _shape(layer.receptive_field),
+        row = [
+            layer.name,
+            layer.kind,
+            _shape(layer.output_shape[1:]),
+            layer.parameters,
+            _number(layer.macs, ""),
+            layer.bytes,
+            layer.trainable,
+            _number(layer.multiplications, ""),
+            _shape(layer.receptive_field),
+        ]
+        if few:
+            row += [
+                _number(layer.binary_macs, ""),
+                layer.binary_parameters,
+                layer.weight_bits,
             ]
-        )
+        writer.writerow(row)
     return text.getvalue()
 
 
 def summary(profile: "Profile", bits: Sequence[int]) -> str:
     """A line per layer, totals, and lines about the whole."""
     rows = [_row(layer, profile) for layer in profile.layers]
-    lines = list(_aligned([_TABLE, *rows, _totals(profile)]))
+    table = [_TABLE, *rows, _totals(profile)]
+    if profile.has_few_bits:
+        table = [(*row, *more) for row, more in zip(table, _few_bits(profile))]
+    lines = list(_aligned(table))
     return "\n".join([*lines, *_remarks(profile, bits)])
 
 
@@ -72,9 +84,22 @@ def _totals(profile):
     )
 
 
+def _few_bits(profile) -> Iterator[tuple[str, ...]]:
+    """What is added to the header, to each row and to the totals."""
+    yield _TABLE_BITS
+    for layer in profile.layers:
+        deployed = -(-layer.weight_bits // 8)
+        yield _number(layer.binary_macs), _number(deployed)
+    yield _number(profile.binary_macs), _number(profile.deployed_bytes)
+
+
 def _remarks(profile, bits) -> Iterator[str]:
     frozen = profile.parameters - profile.trainable
     yield f"trainable: {_number(profile.trainable)}, not: {_number(frozen)}"
+    if profile.has_few_bits:
+        single = _number(profile.binary_parameters)
+        deployed = _number(profile.deployed_bytes)
+        yield f"deployed: {deployed} bytes; parameters of one bit: {single}"
     for number in bits:
         weights = _number(profile.weight_bytes(number))
         peak = _peak(profile, number)

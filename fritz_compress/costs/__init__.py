@@ -5,12 +5,14 @@ which at least depends on the input. What depends on weights alone, such as
 `gamma / sqrt(variance)`, is computed once and does not count, and functions
 (exp, sqrt, tanh, sigmoid) are no products. A multiplication whose product is
 added to others is a multiply-accumulate (MAC): those of convolutions, dense
-layers, products of matrices, recurrent layers and attention.
+layers, products of matrices, recurrent layers and attention. A product of two
+signs is none of these, but a binary MAC.
 """
 
 from fritz_compress.costs import (
     activations,
     attention,
+    binary,
     convolution,
     elementwise,
     free,
@@ -29,6 +31,7 @@ __all__ = [
     "Size",
     "activations",
     "attention",
+    "binary",
     "convolution",
     "cost_of",
     "elementwise",

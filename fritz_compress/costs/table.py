@@ -20,29 +20,31 @@ class Cost:
         macs: Multiply-accumulates: products of two numbers that are summed
             up.
         others: All other products and quotients.
+        binary_macs: Multiply-accumulates of two signs, which are neither of
+            these: an XNOR of words of bits and a population count.
     """
 
     macs: int | None = 0
     others: int | None = 0
+    binary_macs: int | None = 0
 
     @property
     def multiplications(self) -> int | None:
-        """All products and quotients."""
+        """All products and quotients, but those of signs."""
         return _sum(self.macs, self.others)
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            _sum(self.macs, other.macs), _sum(self.others, other.others)
-        )
+        return Cost(*map(_sum, self._counts(), other._counts()))
 
     def __mul__(self, times: int) -> "Cost":
-        return Cost(
-            *(n if n is None else n * times for n in (self.macs, self.others))
-        )
+        return Cost(*(n if n is None else n * times for n in self._counts()))
+
+    def _counts(self):
+        return self.macs, self.others, self.binary_macs
 
 
 FREE = Cost()
-UNKNOWN = Cost(None, None)
+UNKNOWN = Cost(None, None, None)
 
 
 class Call:

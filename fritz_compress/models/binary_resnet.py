@@ -78,10 +78,14 @@ class BinaryResNet(BinaryResidualNetwork, CifarResNet):
     "Bi-Real Net", https://arxiv.org/abs/1808.00278, for a shortcut around
     each convolution.
 
-    | depth | parameters | of them one bit | MACs      | binary MACs |
-    |-------|------------|-----------------|-----------|-------------|
-    | 8     | 78,186     | 76,032... |
-    TABLE
+    | depth | parameters | of them one bit | MACs    | binary MACs |
+    |-------|------------|-----------------|---------|-------------|
+    | 8     | 75,834     | 73,728          | 443,008 | 11,796,480  |
+    | 14    | 173,498    | 170,496         | 443,008 | 25,952,256  |
+    | 20    | 271,162    | 267,264         | 443,008 | 40,108,032  |
+    | 32    | 466,490    | 460,800         | 443,008 | 68,419,584  |
+    | 44    | 661,818    | 654,336         | 443,008 | 96,731,136  |
+    | 56    | 857,146    | 847,872         | 443,008 | 125,042,688 |
 
     Binary networks want more filters than float ones: `alpha=2` makes them
     twice as wide. The network comes without weights.
@@ -157,9 +161,13 @@ class BinaryResNet18(BinaryResidualNetwork):
     He et al., https://arxiv.org/abs/1512.03385, table 1, with the units of
     `BinaryResNet`; a 7x7 convolution and a maximum before them.
 
-    TABLE
+    | shortcut | parameters | of them one bit | MACs        | binary MACs   |
+    |----------|------------|-----------------|-------------|---------------|
+    | B        | 11,699,368 | 10,985,472      | 137,793,536 | 1,676,279,808 |
 
-    The network comes without weights.
+    So many parameters has BinaryResNetE18 of the Larq Zoo too,
+    https://docs.larq.dev/zoo/, which has a shortcut around each convolution
+    (`bi_real=True`) and no scales. The network comes without weights.
 
     Attributes:
         widths: Filters of each stage at alpha 1.0.

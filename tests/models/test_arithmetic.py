@@ -57,7 +57,21 @@ LeNet300100()               |  266610 |  266610 |    266200 | 0.27| -
 LeNet5()                    |  431080 |  431080 |   2293000 | 0.43| -
 VGG16()                   | 138357544 |138357544|15470264320| 138 | -
 """
+# Networks of one bit: parameters, those of one bit, MACs, MACs of signs.
+BINARY_ROWS = """
+BinaryResNet(depth=8)           |    75834 |    73728 | 443008 |  11796480
+BinaryResNet(depth=14)          |   173498 |   170496 | 443008 |  25952256
+BinaryResNet(depth=20)          |   271162 |   267264 | 443008 |  40108032
+BinaryResNet(depth=32)          |   466490 |   460800 | 443008 |  68419584
+BinaryResNet(depth=44)          |   661818 |   654336 | 443008 |  96731136
+BinaryResNet(depth=56)          |   857146 |   847872 | 443008 | 125042688
+BinaryResNet18()                | 11699368 | 10985472 | 137793536 | 1676279808
+BinaryLeNet5()                  |   432790 |   425000 | 293000 |   2000000
+BinaryConnectMLP(num_bits=None) |  2922506 |  2899968 | 2910208 |        0
+BinaryConnectMLP(num_bits=1)    |  2922506 |  2899968 | 813056 |   2097152
+"""
 LINES = ROWS.strip().splitlines()
+BINARY_LINES = BINARY_ROWS.strip().splitlines()
 FUNCTIONS = {
     function.replace("_", ""): function for function in vars(paper_arithmetic)
 }
@@ -80,6 +94,14 @@ def row(line):
     )
 
 
+def built(call):
+    """The model of a row, and what is derived of it without Keras."""
+    name, _, options = call.rstrip(")").partition("(")
+    options = eval(f"dict({options})")
+    derive = getattr(paper_arithmetic, FUNCTIONS[name.lower()])
+    return getattr(models, name).build(**options), derive(**options)
+
+
 def as_printed(number, printed):
     """A number as it is printed: in millions, with as many digits."""
     _, _, digits = printed.partition(".")
@@ -93,14 +115,11 @@ def as_printed(number, printed):
 def test_every_count_is_exact(
     call, parameters, trainable, macs, printed_parameters, printed_macs
 ):
-    name, _, options = call.rstrip(")").partition("(")
-    options = eval(f"dict({options})")
-    model = getattr(models, name).build(**options)
+    model, derived = built(call)
     assert model.count_params() == parameters
     trained = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     assert trained == trainable
-    derived = getattr(paper_arithmetic, FUNCTIONS[name.lower()])
-    assert profile(model).macs == derived(**options) == macs
+    assert profile(model).macs == derived == macs
     for number, printed in (
         (trainable, printed_parameters),
         (macs, printed_macs),
@@ -108,10 +127,35 @@ def test_every_count_is_exact(
         assert printed in ("-", as_printed(number, printed))
 
 
-@pytest.mark.parametrize("name", sorted({x.split("(")[0] for x in LINES}))
+@pytest.mark.parametrize(
+    "line", BINARY_LINES, ids=lambda line: line.split("|")[0].strip()
+)
+def test_every_count_of_binary_networks_is_exact(line):
+    call, *cells = line.split("|")
+    parameters, single, macs, binary_macs = map(int, cells)
+    model, derived = built(call.strip())
+    found = profile(model)
+    assert model.count_params() == found.parameters == parameters
+    assert found.binary_parameters == single
+    assert (found.macs, found.binary_macs) == derived == (macs, binary_macs)
+
+
+def test_float_shortcuts_of_binary_networks():
+    model, derived = built('BinaryResNet(shortcut="B")')
+    found = profile(model)
+    assert (found.macs, found.binary_macs) == derived == (705_152, 40_108_032)
+
+
+ALL_LINES = [*LINES, *BINARY_LINES]
+
+
+@pytest.mark.parametrize("name", sorted({x.split("(")[0] for x in ALL_LINES}))
 def test_docstrings_have_these_counts(name):
-    rows = [line for line in LINES if line.startswith(f"{name}(")]
-    known = {f"{int(cell):,}" for line in rows for cell in line.split("|")[1:4]}
+    rows = [line for line in ALL_LINES if line.startswith(f"{name}(")]
+    # Those of the first table end with what papers print.
+    counts = slice(1, 5 if name.startswith("Binary") else 4)
+    cells = [int(cell) for row in rows for cell in row.split("|")[counts]]
+    known = {f"{cell:,}" for cell in cells if cell}
     table = [
         line
         for line in getattr(models, name).__doc__.splitlines()
