@@ -23,7 +23,7 @@ NOUNS = {
     """,
     "callbacks": """
         CodebookFineTuning ConstantSparsity FilterPruning FilterRegularization
-        IterativePruning LotteryTicketRewinding MagnitudePruning
+        FlipRate GradualBinarization IterativePruning LotteryTicketRewinding MagnitudePruning
         PolynomialDecay
     """,
     "convert": """

@@ -34,7 +34,7 @@ def design_warnings(model: keras.Model) -> list[str]:
     References: Rastegari et al., "XNOR-Net",
     https://arxiv.org/abs/1603.05279, sections 3.2 and 4.1; Bethge et al.,
     "Back to Simplicity: How to Train Accurate BNNs from Scratch?",
-    https://arxiv.org/abs/1906.08637, section 3.
+    https://arxiv.org/abs/1906.08637.
 
     Example:
 
@@ -55,13 +55,13 @@ def design_warnings(model: keras.Model) -> list[str]:
 
 
 def warn_of_design(model: keras.Model, stacklevel: int = 2) -> None:
-    """Warns with each of `design_warnings`.
+    """Warns with each of `design_warnings`, if a model has a graph.
 
     Args:
-        model: A Functional or built Sequential model.
+        model: Any model.
         stacklevel: As of `warnings.warn`, for the caller.
     """
-    for text in design_warnings(model):
+    for text in design_warnings(model) if graph.is_graph(model) else []:
         warnings.warn(text, stacklevel=stacklevel + 1)
 
 

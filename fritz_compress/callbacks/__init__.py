@@ -5,6 +5,8 @@ from fritz_compress.callbacks.filter_pruning import FilterPruning
 from fritz_compress.callbacks.filter_regularization import (
     FilterRegularization,
 )
+from fritz_compress.callbacks.flip_rate import FlipRate
+from fritz_compress.callbacks.gradual_binarization import GradualBinarization
 from fritz_compress.callbacks.iterative_pruning import IterativePruning
 from fritz_compress.callbacks.lottery_ticket import LotteryTicketRewinding
 from fritz_compress.callbacks.magnitude_pruning import MagnitudePruning
@@ -15,6 +17,8 @@ __all__ = [
     "ConstantSparsity",
     "FilterPruning",
     "FilterRegularization",
+    "FlipRate",
+    "GradualBinarization",
     "IterativePruning",
     "LotteryTicketRewinding",
     "MagnitudePruning",
