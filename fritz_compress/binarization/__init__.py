@@ -4,6 +4,7 @@ from fritz_compress.binarization.binarizing import binarize
 from fritz_compress.binarization.config import BinarizationConfig
 from fritz_compress.binarization.converting import convert_to_binary
 from fritz_compress.binarization.design import design_warnings
+from fritz_compress.binarization.packed_model import PackedModel
 from fritz_compress.binarization.report import (
     BinarizationReport,
     BinarizedLayer,
@@ -15,6 +16,7 @@ __all__ = [
     "BinarizationReport",
     "BinarizedLayer",
     "ConfigByLayer",
+    "PackedModel",
     "binarize",
     "convert_to_binary",
     "design_warnings",
