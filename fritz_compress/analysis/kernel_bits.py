@@ -7,7 +7,7 @@ import keras
 
 from fritz_compress.costs.binary import has_scale
 from fritz_compress.graph import flatten_layers
-from fritz_compress.layers.binary_kernel import BinaryKernel
+from fritz_compress.layers.binary_kernel import has_few_bits
 
 SCALE_BITS = 32
 
@@ -30,8 +30,7 @@ def kernel_bits(model: keras.Model) -> dict[int, KernelBits]:
     return {
         id(layer.kernel): KernelBits(layer.kernel_bits, _scales(layer))
         for layer in flatten_layers(model)
-        if isinstance(layer, BinaryKernel)
-        and layer.kernel_quantizer is not None
+        if has_few_bits(layer)
     }
 
 

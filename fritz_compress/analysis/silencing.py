@@ -10,6 +10,7 @@ import numpy as np
 from fritz_compress.analysis.probe import Zeros, pack
 from fritz_compress.checks import check_built
 from fritz_compress.graph import model_inside
+from fritz_compress.layers.binary_kernel import has_few_bits
 from fritz_compress.surgery import ChannelGroup, channel_groups, criteria
 from fritz_compress.surgery.names import (
     find_layer,
@@ -129,6 +130,9 @@ def find_kernels(
         kernels = _kernels(layer) if model_inside(layer) is None else []
         if not kernels or layer in ignored:
             skipped += [(name, "in ignored_layers")] * bool(kernels)
+        elif has_few_bits(layer):
+            reason = "its kernel has few bits, where a zero is a sign"
+            skipped.append((name, reason))
         elif chosen is None or layer in chosen:
             seen.add(layer)
             for weight in kernels:
@@ -140,7 +144,7 @@ def find_kernels(
                 found.append(
                     Kernel(label, (), size, weight, positions[id(weight)])
                 )
-    _check_found(model, layers, seen, {})
+    _check_found(model, layers, seen, dict(skipped))
     return found, tuple(skipped)
 
 

@@ -11,6 +11,7 @@ from fritz_compress.callbacks.channel_selection import network_of
 from fritz_compress.checks import check_names
 from fritz_compress.compilation import compiled_update
 from fritz_compress.graph import weights_by_attribute
+from fritz_compress.layers.binary_kernel import has_few_bits
 from fritz_compress.ops.codes import LinearCodes, ProductCodes
 from fritz_compress.ops.recognition import (
     recognize,
@@ -228,6 +229,8 @@ def _weights(network, ignored_layers):
                 continue
             seen.add(id(weight))
             reason = "" if weight.trainable else "not trainable"
+            if has_few_bits(layer) and attribute == "kernel":
+                reason = "quantized by its layer"
             if outer in ignored:
                 reason = f"'{name}' is in ignored_layers"
             yield f"{name}/{attribute}", weight, reason

@@ -8,6 +8,7 @@ import numpy as np
 
 from fritz_compress.checks import check_built
 from fritz_compress.graph import weights_by_attribute
+from fritz_compress.layers.binary_kernel import has_few_bits
 from fritz_compress.surgery.kernel_axes import is_depthwise, summed_axes
 from fritz_compress.surgery.names import (
     every_layer,
@@ -115,4 +116,6 @@ def _reason_to_skip(layer, attribute, weight):
         return f"'{attribute}' is not a kernel"
     if not weight.trainable:
         return "not trainable"
+    if has_few_bits(layer):
+        return "its kernel has few bits, where a zero is a sign like others"
     return None

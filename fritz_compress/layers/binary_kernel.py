@@ -39,9 +39,9 @@ class BinaryKernel:
     """Mixed into a layer of Keras whose kernel is to be of few bits.
 
     The kernel of the layer holds the latent weights, which are floats. At
-    each call it is quantized, and so are the inputs. Sums of levels are made
-    first and scaled after, so that with signs on both sides they are whole
-    numbers without rounding.
+    each call it is quantized, and so are the inputs. Outside of training sums
+    of levels are made first and scaled after, so that with signs on both
+    sides they are whole numbers without rounding.
 
     Attributes:
         quantizes_kernel, quantizes_inputs: Whether it does so now;
@@ -145,7 +145,9 @@ class BinaryKernel:
                 levels, self.kernel_axes, training
             )
         if scale is not None:
-            scale = ops.reshape(scale, (-1,))
+            scale = ops.broadcast_to(
+                ops.reshape(scale, (-1,)), (self._filters(),)
+            )
         if self.kernel_scale is not None:
             own = ops.cast(self.kernel_scale, self.kernel_scale.dtype)
             scale = own if scale is None else scale * own
@@ -159,6 +161,10 @@ class BinaryKernel:
     ) -> Any:
         """Products of levels, scaled; bias and activation."""
         levels, scale = self.kernel_levels(training)
+        if training and scale is not None:
+            # Fewer passes over the outputs. Whole sums are for what is run.
+            filters = levels.shape[len(self.kernel_axes) :]
+            levels, scale = levels * ops.reshape(scale, filters), None
         values = self.quantized_inputs(inputs, training)
         if self.pads:
             # Sums with another padding than zeros, for pictures of any size.
@@ -233,6 +239,13 @@ class BinaryKernel:
             "pad_values": self.pad_values,
             "use_scale": self.use_scale,
         }
+
+
+def has_few_bits(layer: keras.Layer) -> bool:
+    """Whether the weight `kernel` of a layer is latent, of few bits if used."""
+    if not isinstance(layer, BinaryKernel):
+        return False
+    return layer.kernel_quantizer is not None
 
 
 def _serialized(quantizer):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from fritz_compress.checks import check_model, described
+from fritz_compress.layers.binary_kernel import has_few_bits
 from fritz_compress.ops.codebooks import codebook_quantize
 from fritz_compress.ops.codes import Codes
 from fritz_compress.ops.product_quantization import product_quantize
@@ -53,7 +54,8 @@ def quantize_weights(
 
     Quantized are kernels and embeddings, and other trained weights with two
     axes or more. Biases, normalizations and statistics stay: they are a few
-    numbers that decide over whole channels. The report lists every weight and
+    numbers that decide over whole channels; kernels of binary layers stay, as
+    these have a quantizer of their own. The report lists every weight and
     says why one was left. Weights that are exactly zero stay zero.
 
     Args:
@@ -168,6 +170,7 @@ def _corrected(model, slots, data, seed):
         and slot.config.vectors == "inputs"
         and isinstance(slot.layer, CORRECTED)
         and slot.attribute == "kernel"
+        and not has_few_bits(slot.layer)
         and getattr(slot.layer, "groups", 1) == 1
     }
     if not fitted:
@@ -260,6 +263,8 @@ def _reason_to_skip(slot, values):
     dtype = keras.backend.standardize_dtype(slot.weight.dtype)
     if dtype != "float32":
         return f"holds {dtype}; only float32 numbers are given codes"
+    if has_few_bits(slot.layer) and slot.attribute == "kernel":
+        return f"its layer makes {slot.layer.kernel_bits}-bit numbers of it"
     if slot.attribute.endswith("bias"):
         return "one number per channel"
     if np.count_nonzero(np.array(values.shape) > 1) < 2:

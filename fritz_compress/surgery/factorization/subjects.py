@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from fritz_compress.graph import Graph
+from fritz_compress.layers.binary_kernel import has_few_bits
 from fritz_compress.ops.decomposition import Rank
 from fritz_compress.surgery.config_by_layer import ConfigByLayer
 from fritz_compress.surgery.factorization import chains
@@ -205,6 +206,8 @@ def check_some_are_served(
 
 def _reason_to_leave(outer, layer, config, shapes):
     """Why a layer is not looked at, empty if it is."""
+    if has_few_bits(layer):
+        return "its kernel has few bits, products of factors have more"
     if type(layer) not in (*CONVOLUTIONS, layers.Dense):
         return f"nothing is known for {type(layer).__name__}"
     if config is None:

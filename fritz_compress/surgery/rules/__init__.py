@@ -2,6 +2,7 @@
 
 from fritz_compress.surgery.rules import (
     attention,
+    binary,
     convolution,
     dense,
     elementwise,
@@ -19,6 +20,7 @@ from fritz_compress.surgery.rules.table import find_rule
 
 __all__ = [
     "attention",
+    "binary",
     "convolution",
     "dense",
     "elementwise",
