@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from fritz_compress.layers.binary_kernel import BinaryKernel
+from fritz_compress.ops.binarization import mean_magnitude
 
 _SIGN = "ste_sign"
 _SCALED = "magnitude_aware_sign"
@@ -269,7 +270,7 @@ class XnorConv2D(BinaryConv2D):
 
     def scaled_by_inputs(self, outputs, inputs):
         axis = 1 if self.data_format == "channels_first" else -1
-        magnitudes = ops.mean(ops.abs(inputs), axis=axis, keepdims=True)
+        magnitudes = mean_magnitude(inputs, axis)
         window = tuple(self.kernel_size)
         mean = ops.full((*window, 1, 1), 1 / math.prod(window), outputs.dtype)
         return outputs * self.convolution_op(magnitudes, mean)
@@ -297,4 +298,4 @@ class XnorDense(BinaryDense):
         super().__init__(units, kernel_quantizer=kernel_quantizer, **kwargs)
 
     def scaled_by_inputs(self, outputs, inputs):
-        return outputs * ops.mean(ops.abs(inputs), axis=-1, keepdims=True)
+        return outputs * mean_magnitude(inputs, -1)

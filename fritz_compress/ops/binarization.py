@@ -21,8 +21,8 @@ HALF = 0.5
 
 def sign(x: Any) -> Any:
     """1 for zero and above, -1 below; its gradient is zero."""
-    one = ops.ones_like(x)
-    return ops.where(x >= 0, one, -one)
+    # The half lifts zeros. Faster than a choice between ones.
+    return ops.sign(ops.sign(x) + HALF)
 
 
 def ste_sign(x: Any, clip_value: float | None = 1.0) -> Any:
@@ -114,6 +114,21 @@ def magnitude(kernel: Any, axes: Sequence[int] | None = None) -> Any:
         axes = range(len(kernel.shape) - 1)
     means = ops.mean(ops.abs(kernel), axis=tuple(axes), keepdims=True)
     return ops.stop_gradient(means)
+
+
+def mean_magnitude(x: Any, axis: int) -> Any:
+    """The mean of `|x|` over an axis, which stays with length 1.
+
+    Its gradient is the true one, `sign(x) / n`, in fewer passes over `x` than
+    that of `ops.mean(ops.abs(x))`.
+    """
+
+    def means(x):
+        return ops.mean(ops.abs(x), axis=axis, keepdims=True)
+
+    return _with_gradient(
+        means, lambda upstream, x: upstream / x.shape[axis] * ops.sign(x)
+    )(x)
 
 
 def unscaled_sign(x: Any, scale: Any, clip_value: float | None = 1.0) -> Any:
@@ -240,13 +255,20 @@ def _inside(x, clip_value):
 
 def _with_slope(function, slope):
     """A function whose derivative by its first argument is another one."""
+    return _with_gradient(
+        function, lambda upstream, *args: upstream * slope(*args)
+    )
+
+
+def _with_gradient(function, gradient_of):
+    """A function with another gradient for its first argument, else none."""
 
     @ops.custom_gradient
     def call(x, *others):
         def gradient(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
-            own = upstream * slope(x, *others)
+            own = gradient_of(upstream, x, *others)
             zeros = tuple(ops.zeros_like(other) for other in others)
             return (own, *zeros) if others else own
 

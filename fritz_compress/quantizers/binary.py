@@ -202,10 +202,9 @@ class StochasticSign(_Clipped):
 class MagnitudeAwareSign(_Clipped):
     """Signs times the mean magnitude of the filter: BWN's, XNOR-Net's kernels.
 
-    The gradient is that of a hard tanh, as if there were no scale; so it is in
-    Bi-Real net, and in larq. XNOR-Net's own multiplies it by the scale, which
-    Adam divides by again, and adds `1 / n` to it, where `n` numbers make a
-    filter.
+    The gradient is that of a hard tanh times the scale, in which none flows;
+    XNOR-Net's own (section 3.1) adds `1 / n`, where `n` numbers make a
+    filter. A filter of zeros gets no gradient.
 
     Args:
         clip_value: As of `SteSign`.
@@ -228,9 +227,8 @@ class MagnitudeAwareSign(_Clipped):
         return levels * scale
 
     def levels_and_scale(self, kernel, axes=None, training=None):
-        scale = binarization.magnitude(kernel, axes)
-        signs = binarization.unscaled_sign(kernel, scale, self.clip_value)
-        return signs, scale
+        signs = binarization.ste_sign(kernel, self.clip_value)
+        return signs, binarization.magnitude(kernel, axes)
 
     def of_levels(self):
         return SteSign(self.clip_value)
