@@ -83,13 +83,7 @@ def binarize(
     configs.check_used((name, layer) for _, name, layer in every_layer(model))
     around = Surroundings(traced, lambda layer: hasattr(layer, "kernel"))
     choices = _Choices(model, configs, around)
-    if not choices.found:
-        reasons = "; ".join(f"'{n}': {why}" for n, why in choices.left.items())
-        raise ValueError(
-            f"Model '{model.name}' has no layer to binarize. {reasons or 'None'}"
-            ". Name layers in 'layer_name_configs' to binarize the first or "
-            "the last, too."
-        )
+    choices.check_any(model)
     replaced = _Replacing(model, around, choices.found).replaced
     binary = copied(model, replaced)
     compile_like(model, binary)
@@ -121,6 +115,17 @@ class _Choices:
                 self.left[layer] = reason
             else:
                 self.found[layer] = config
+
+    def check_any(self, model):
+        """Raises a ValueError if no layer is to be binarized."""
+        if self.found:
+            return
+        reasons = [f"'{self.names[x]}': {why}" for x, why in self.left.items()]
+        raise ValueError(
+            f"Model '{model.name}' has no layer to binarize. "
+            f"{'; '.join(reasons) or 'None has a kernel'}. Name layers in "
+            "'layer_name_configs' to binarize the first or the last, too."
+        )
 
 
 def _reason(layer, config, name, configs, around):
