@@ -120,9 +120,9 @@ def why_floats(node: Node) -> str | None:
             return f"its {of} is of {kind}, no signs"
     if not (layer.quantizes_kernel and layer.quantizes_inputs):
         return "it does not quantize yet, as `GradualBinarization` left it"
-    types = {layer.compute_dtype, node.inputs[0].dtype}
-    if types != {"float32"}:
-        return f"it computes in {', '.join(sorted(types))}, not float32"
+    for dtype in layer.compute_dtype, node.inputs[0].dtype:
+        if dtype != "float32":
+            return f"it computes with {dtype}, not float32"
     if limits_of_floats(layer.quantized_inputs, 1) is None:
         return "its input quantizer makes no step from -1 to 1"
     return _why_not_convolved(layer)
