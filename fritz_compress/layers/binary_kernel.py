@@ -227,6 +227,13 @@ class BinaryKernel:
     def _filters(self):
         raise NotImplementedError
 
+    # Those of Keras' own layers save no weights but kernel and bias.
+    def save_own_variables(self, store: Any) -> None:
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        keras.layers.Layer.load_own_variables(self, store)
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         if self.kernel_clip is not None:

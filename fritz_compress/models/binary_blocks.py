@@ -14,6 +14,7 @@ from fritz_compress.layers import (
     XnorDense,
 )
 from fritz_compress.ops.packing import check_nbits
+from fritz_compress.quantizers.binary import MOST_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Bits:
 
     def __post_init__(self):
         if self.num_bits is not None:
-            check_nbits(self.num_bits, quantizers.MOST_BITS, "num_bits")
+            check_nbits(self.num_bits, MOST_BITS, "num_bits")
         check_one_of("input_scale", self.input_scale, (False, True))
         if self.input_scale and self.num_bits != 1:
             raise ValueError(

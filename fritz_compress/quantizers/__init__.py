@@ -16,7 +16,6 @@ import keras
 
 from fritz_compress.checks import described
 from fritz_compress.quantizers.binary import (
-    MOST_BITS,
     ApproxSign,
     BitQuantizer,
     DoReFa,
