@@ -235,12 +235,13 @@ def _binary(layer, config):
 
 def _assign(old, new):
     """Weights of a float layer as latent ones, within the clip."""
-    kernel = keras.ops.convert_to_tensor(old.kernel)
+    # Copies: JAX may delete the array of a variable that it computes with.
+    kernel = keras.ops.convert_to_numpy(old.kernel)
     if new.kernel_clip is not None:
         kernel = keras.ops.clip(kernel, -new.kernel_clip, new.kernel_clip)
     new.kernel.assign(kernel)
     if old.use_bias:
-        new.bias.assign(old.bias)
+        new.bias.assign(keras.ops.convert_to_numpy(old.bias))
 
 
 def _channels_first(layer):

@@ -1,6 +1,7 @@
 """Latent weights give way to their levels."""
 
 import keras
+import numpy as np
 
 from fritz_compress.checks import check_built, check_model
 from fritz_compress.layers.binary_kernel import BinaryKernel
@@ -43,7 +44,7 @@ def convert_to_binary(model: keras.Model) -> keras.Model:
     names = name_layers(model)
     found = [layer for layer in names if _is_quantized(layer)]
     _check_found(model, found)
-    replaced = {layer: [_of_levels(layer)] for layer in found}
+    replaced = {layer: [of_levels(layer)] for layer in found}
     binary = copied(model, replaced)
     for (layer,) in replaced.values():
         layer.trainable = False
@@ -74,7 +75,7 @@ def _check_found(model, found):
         )
 
 
-def _of_levels(layer):
+def of_levels(layer):
     """The layer with its levels as kernel, built."""
     levels, scale = layer.kernel_levels(training=False)
     quantizer = layer.kernel_quantizer.of_levels()
@@ -87,11 +88,14 @@ def _of_levels(layer):
         }
     )
     new.build(layer.get_build_config()["input_shape"])
-    new.kernel.assign(levels)
+    # Copies: JAX may delete the array of a variable that it computes with.
+    new.kernel.assign(keras.ops.convert_to_numpy(levels))
     if scale is not None:
         new.kernel_scale.assign(
-            keras.ops.broadcast_to(scale, new.kernel_scale.shape)
+            np.broadcast_to(
+                keras.ops.convert_to_numpy(scale), new.kernel_scale.shape
+            )
         )
     if layer.use_bias:
-        new.bias.assign(layer.bias)
+        new.bias.assign(keras.ops.convert_to_numpy(layer.bias))
     return new

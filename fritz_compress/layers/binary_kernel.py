@@ -227,12 +227,10 @@ class BinaryKernel:
     def _filters(self):
         raise NotImplementedError
 
-    # Those of Keras' own layers save no weights but kernel and bias.
-    def save_own_variables(self, store: Any) -> None:
-        keras.layers.Layer.save_own_variables(self, store)
-
-    def load_own_variables(self, store: Any) -> None:
-        keras.layers.Layer.load_own_variables(self, store)
+    # Those of Keras' convolutions and dense layers know of kernel and bias
+    # alone. These are Keras' own too, so `storage` knows what they do.
+    save_own_variables = keras.layers.Layer.save_own_variables
+    load_own_variables = keras.layers.Layer.load_own_variables
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -6,7 +6,8 @@ of a grid, a codebook or sub-vectors where the numbers are such
 (`ops.recognition`), and without zeros where there are many. Whole numbers,
 those of bytes, codes and positions, are entropy coded (`ops.entropy`, which
 describes a *stream*). What `quantize_weights`, pruning or any other tool left
-in the weights is found again by itself.
+in the weights is found again by itself; kernels of signs, as
+`convert_to_binary` leaves them, take a bit per number.
 
 The format, version 1. Numbers are unsigned and *varints* unless their bytes
 are given: seven bits per byte, the lowest first, with 128 added to all bytes

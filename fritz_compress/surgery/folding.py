@@ -137,7 +137,8 @@ def _assign(old, new, statistics):
         if isinstance(old, keras.Layer):
             new.set_weights(old.get_weights())
         return
-    new.gamma.assign(old.gamma)
-    new.beta.assign(old.beta)
+    # Copies: JAX may delete the array of a variable that it computes with.
+    new.gamma.assign(ops.convert_to_numpy(old.gamma))
+    new.beta.assign(ops.convert_to_numpy(old.beta))
     for name, value in statistics.items():
         getattr(new, name).assign(value)

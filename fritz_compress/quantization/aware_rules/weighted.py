@@ -160,10 +160,12 @@ def _separated(layer):
     channels = layer.depthwise_kernel.shape[2]
     depthwise.build((None, None, None, channels))
     pointwise.build((None, None, None, channels * layer.depth_multiplier))
-    depthwise.kernel.assign(layer.depthwise_kernel)
-    pointwise.kernel.assign(layer.pointwise_kernel)
+    # Copies: JAX may delete the array of a variable that it computes with.
+    copy = keras.ops.convert_to_numpy
+    depthwise.kernel.assign(copy(layer.depthwise_kernel))
+    pointwise.kernel.assign(copy(layer.pointwise_kernel))
     if layer.use_bias:
-        pointwise.bias.assign(layer.bias)
+        pointwise.bias.assign(copy(layer.bias))
     depthwise.trainable = pointwise.trainable = layer.trainable
     return depthwise, pointwise
 
