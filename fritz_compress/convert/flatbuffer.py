@@ -209,6 +209,8 @@ def weights_of_nodes(
     for operator, part in _operators(model):
         results = [part.tensors[i] for i in operator.outputs]
         sources = [part.tensors[i] for i in operator.inputs if i >= 0]
+        if len(sources) == 1 and _is_weight(model, sources[0]):
+            continue  # A DEQUANTIZE: who reads its result tells more.
         constants = [_behind_dequantize(part, tensor) for tensor in sources]
         constants = [t for t in constants if _is_weight(model, t)]
         owner = _owner(results, nodes) or _owner(constants, nodes)

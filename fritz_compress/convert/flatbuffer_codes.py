@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from fritz_compress.convert import flatbuffer
+from fritz_compress.convert.binary_kernels import holds_levels, whole_levels
 from fritz_compress.graph import weights_by_attribute
 from fritz_compress.ops.codes import LinearCodes, expand_groups
 from fritz_compress.ops.recognition import recognize
@@ -59,6 +60,8 @@ def held_codes(layer: keras.Layer) -> tuple[list[KernelCodes], list[str]]:
     Returns: codes that TFLite has a form for, and for kernels that hold
     others the reason why they have none.
     """
+    if holds_levels(layer):
+        return _held_levels(layer)
     found, notes = [], []
     for attribute, weight in weights_by_attribute(layer).items():
         values = keras.ops.convert_to_numpy(weight)
@@ -128,6 +131,15 @@ def quantize_kernels(model: Any, nodes: Mapping[int, Any]) -> None:
         steps, scales = flatbuffer.symmetric(moved)
         steps = np.moveaxis(steps, 0, axis)
         _write(model, part, tensor, steps, scales, axis, 8, hybrid=False)
+
+
+def _held_levels(layer):
+    """As `held_codes`, of a layer whose kernel is of few bits."""
+    steps, nbits = whole_levels(layer)
+    if nbits > 8:
+        return [], [f"holds levels of {nbits} bits with zero; TFLite has 8"]
+    depthwise = is_depthwise(layer, "kernel")
+    return [_in_layout(steps, layer, depthwise, nbits)], []
 
 
 def _reason(codes, channels):

@@ -378,6 +378,7 @@ OPERATIONS = {
     "relu6": lambda x: np.clip(x, 0, 6),
     "reshape": reshape,
     "resize_nearest_neighbor": resize_nearest_neighbor,
+    "round": lambda x: np.round(x),
     "rsqrt": lambda x, epsilon=1e-12: 1 / np.sqrt(x + np.float32(epsilon)),
     "scaled_tanh": lambda x, alpha=1.0, beta=1.0: alpha * np.tanh(beta * x),
     "select": lambda cond, a, b: np.where(cond, a, b),
@@ -385,6 +386,7 @@ OPERATIONS = {
     "sigmoid_hard": lambda x, alpha=0.2, beta=0.5: np.clip(
         alpha * x + beta, 0, 1
     ),
+    "sign": lambda x: np.sign(x),
     "silu": lambda x: x * sigmoid(x),
     "slice_by_index": slice_by_index,
     "slice_by_size": slice_by_size,

@@ -15,6 +15,7 @@ import shutil
 
 import keras
 
+from fritz_compress.convert.binary_kernels import has_steps
 from fritz_compress.convert.dense_kernels import traced_for_files
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.mil_kernels import node_in
@@ -37,6 +38,9 @@ PRECISIONS = ("float32", "float16")
 OLDEST_TARGET = "iOS15"  # The first with programs.
 # coremltools' passes that fold what follows a convolution into its kernel.
 FOLDING = {"common::fuse_conv_scale", "common::fuse_conv_batchnorm"}
+# The one that makes a normalization of a product and a sum, which adds 1e-5 to
+# a variance of 1: five millionths off, where signs may turn.
+FUSING = {"common::fuse_elementwise_to_batchnorm"}
 
 
 @silenced()
@@ -104,7 +108,8 @@ def write_program(
         features = _features(graph, output_name, image_input, image_output)
         frozen = replayed(graph, *features)
         # Folded later, normalizations are some digits less exact.
-        left = FOLDING if holds_codes(graph) else set()
+        unfused = FUSING if has_steps(graph) else set()
+        left = unfused | FOLDING if holds_codes(graph) else unfused
         program = _mil(frozen, graph, oldest, *features, left)
         check_operations(program, graph)
         if minimum_target is None:
@@ -113,10 +118,10 @@ def write_program(
                 oldest = needed
                 program = _mil(frozen, graph, oldest, *features, left)
         coder.store_held(program, oldest)
-        program = _converted(program, graph, oldest)
+        program = _converted(program, graph, oldest, unfused)
         coder.store_others(program, oldest)
         check_operations(program, graph)
-        package = _converted(program, graph, oldest, compute_precision)
+        package = _converted(program, graph, oldest, unfused, compute_precision)
         _discard_later(package, stack)
         _save(package, path, stack)
         return report_program(package._mil_program, graph, coder.notes)
@@ -215,8 +220,6 @@ def _mil(frozen, graph, target, source, result, left):
     """The graph as a MIL program of float32, without the passes of `left`."""
     import coremltools as ct
 
-    pipeline = ct.PassPipeline.DEFAULT
-    pipeline.remove_passes(left)
     target = _target(target)
     with _explained(graph):
         return ct.convert(
@@ -227,12 +230,12 @@ def _mil(frozen, graph, target, source, result, left):
             outputs=[result],
             minimum_deployment_target=target,
             compute_precision=ct.precision.FLOAT32,
-            pass_pipeline=pipeline,
+            pass_pipeline=_passes(left),
         )
 
 
-def _converted(program, graph, target, precision=None):
-    """A MIL program after all passes, or with a precision as a package."""
+def _converted(program, graph, target, left, precision=None):
+    """A MIL program after all other passes, or with a precision a package."""
     import coremltools as ct
 
     with _explained(graph):
@@ -244,8 +247,18 @@ def _converted(program, graph, target, precision=None):
             compute_precision=getattr(
                 ct.precision, (precision or "float32").upper()
             ),
+            pass_pipeline=_passes(left),
             skip_model_load=True,
         )
+
+
+def _passes(left):
+    """coremltools' passes without some."""
+    import coremltools
+
+    pipeline = coremltools.PassPipeline.DEFAULT
+    pipeline.remove_passes(left)
+    return pipeline
 
 
 @contextlib.contextmanager

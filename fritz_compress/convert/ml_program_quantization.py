@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from fritz_compress import graph as graphs
+from fritz_compress.convert.binary_kernels import holds_levels
 from fritz_compress.convert.mil_kernels import kernels, replace
 from fritz_compress.convert.mil_storage import (
     BLOCKS,
@@ -33,6 +34,8 @@ NO_TABLE = "{} bits, as a table is large for so few numbers"
 
 def holds_codes(graph: graphs.Graph) -> bool:
     """Whether a kernel holds codes, which folding into it would destroy."""
+    if any(holds_levels(node.operation) for node in graph.nodes):
+        return True
     weights = {
         id(weight): weight
         for node in graph.nodes

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from fritz_compress import graph as graphs
-from fritz_compress.convert import export
+from fritz_compress.convert import binary_kernels, export
 from fritz_compress.convert.mil_kernels import SCOPE
 
 
@@ -26,10 +26,11 @@ def replayed(graph: graphs.Graph, source: Any, result: Any) -> Any:
         keras.layers.Conv2D: _convolution,
         keras.layers.UpSampling2D: export.upsampling,
     }
+    special = binary_kernels.forms_of(graph)
     numbers = {node: i for i, node in enumerate(graph.nodes)}
 
     def call(node, *args, **kwargs):
-        form = forms.get(type(node.operation))
+        form = special.get(node) or forms.get(type(node.operation))
         with tf.name_scope(SCOPE.format(numbers[node])):
             if form is None:
                 return export.call_layer(node, *args, **kwargs)

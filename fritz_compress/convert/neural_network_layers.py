@@ -187,6 +187,19 @@ def _softmax(params, x):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+# ReduceLayerParams.ReduceOperation, and ReduceAxis by its number.
+REDUCTIONS = {0: np.sum, 1: np.mean, 7: np.max, 8: np.min}
+REDUCED = ((1, 2, 3), (2, 3), 1, 2, 3)
+
+
+def _reduce(params, x):
+    """ReduceLayerParams: to a length of 1 along some axes."""
+    if params.mode not in REDUCTIONS:
+        raise ConversionError(f"reduction {params.mode} is not known.")
+    function = REDUCTIONS[params.mode]
+    return function(x, axis=REDUCED[params.axis], keepdims=True)
+
+
 # Several inputs
 
 
@@ -333,6 +346,7 @@ LAYERS = {
     "padding": _padding,
     "permute": _permute,
     "pooling": _pooling,
+    "reduce": _reduce,
     "reorganizeData": _reorganize_data,
     "reshape": _reshape,
     "scale": _scale,

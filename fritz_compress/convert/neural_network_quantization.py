@@ -13,7 +13,7 @@ import numpy as np
 from fritz_compress.convert.neural_network import Network
 from fritz_compress.convert.report import LayerReport
 from fritz_compress.ops.codebooks import codebook_quantize
-from fritz_compress.ops.codes import CodebookCodes, LinearCodes
+from fritz_compress.ops.codes import LinearCodes
 from fritz_compress.ops.packing import pack_bits
 from fritz_compress.ops.quantization import linear_quantize
 from fritz_compress.ops.recognition import recognize, recognize_codebook
@@ -72,31 +72,31 @@ def quantize_network(
     notes: dict[str, list[str]] = {}
     spec = network.spec
     for layer in spec.neuralNetwork.layers:
+        weights = _weights(layer, network.owners[layer.name])
         if nbits is None:
-            _keep_codes(layer)
+            _keep_codes(weights)
         else:
-            notes[layer.name] = _quantize_layer(layer, nbits, mode)
+            notes[layer.name] = _quantize_layer(weights, nbits, mode)
     widths = {
         _bits(weight.message)
         for layer in spec.neuralNetwork.layers
-        for weight in _weights(layer)
+        for weight in _weights(layer, network.owners[layer.name])
     }
     version = max(map(_version, widths), default=1)
     spec.specificationVersion = max(spec.specificationVersion, version)
     return _report(network, notes)
 
 
-def _keep_codes(layer):
+def _keep_codes(weights):
     """Stores kernels that hold codes in them."""
-    for weight in _weights(layer):
+    for weight in weights:
         held = _held(_values(weight), weight.axis, MOST_BITS)
         if held is not None and held.ByteSize() < weight.message.ByteSize():
             weight.message.CopyFrom(held)
 
 
-def _quantize_layer(layer, nbits, mode):
+def _quantize_layer(weights, nbits, mode):
     """Replaces the weights of one layer; returns what is worth noting."""
-    weights = _weights(layer)
     arrays = [_values(weight) for weight in weights]
     # A layer may not mix float32 and float16: one too large keeps them all.
     small = all(np.abs(values).max() <= LARGEST_HALF for values in arrays)
@@ -129,8 +129,10 @@ def _coded(values, axis, nbits, mode, unquantized):
     return unquantized, "too few numbers for codes"
 
 
-def _weights(layer):
-    """All weights of a layer that are weights of the Keras model."""
+def _weights(layer, owner):
+    """All weights of a layer that come from weights of the Keras layer."""
+    if not getattr(owner, "weights", []):
+        return []  # What a `Rescaling` has is no weight.
     kind = layer.WhichOneof("layer")
     params = getattr(layer, kind)
     if kind == "convolution":
@@ -146,6 +148,10 @@ def _weights(layer):
     if kind == "batchnorm":
         statistics = [] if params.computeMeanVar else ["mean", "variance"]
         return _vectors(params, ["gamma", "beta", *statistics])
+    if kind == "scale":
+        return _vectors(params, ["scale", *["bias"] * params.hasBias])
+    if kind == "bias":
+        return _vectors(params, ["bias"])
     if kind == "activation" and params.HasField("PReLU"):
         return _vectors(params.PReLU, ["alpha"])
     return []
@@ -186,15 +192,22 @@ def _held(values, axis, nbits):
     if axis is None:
         return None
     per_tensor = (1,) * values.ndim
-    groups = [per_tensor, _per_channel(values, axis)]
-    codes = recognize(values, groups)
-    if isinstance(codes, CodebookCodes) and codes.groups != per_tensor:
-        codes = recognize_codebook(values, per_tensor)
-    if codes is None or codes.nbits > nbits:
-        return None
-    if isinstance(codes, LinearCodes):
-        return _with_levels(codes)
-    return _with_codebook(codes)
+    found = [
+        recognize(values, [per_tensor, _per_channel(values, axis)]),
+        # For a few signs that is smaller than a grid through zero.
+        recognize_codebook(values + np.float32(0), per_tensor),
+    ]
+    messages = [
+        _with_levels(c) if isinstance(c, LinearCodes) else _with_codebook(c)
+        for c in found
+        if c is not None and c.nbits <= nbits and _is_known(c)
+    ]
+    return min(messages, key=lambda m: m.ByteSize(), default=None)
+
+
+def _is_known(codes):
+    """Whether Core ML has a form for codes: a codebook is of a whole kernel."""
+    return isinstance(codes, LinearCodes) or set(codes.groups) == {1}
 
 
 def _per_channel(values, axis):
@@ -252,7 +265,7 @@ def _report(network, notes):
     noted: dict[keras.Layer, list[str]] = {}
     for layer in network.spec.neuralNetwork.layers:
         owner = network.owners[layer.name]
-        parts.setdefault(owner, []).extend(_weights(layer))
+        parts.setdefault(owner, []).extend(_weights(layer, owner))
         noted.setdefault(owner, []).extend(notes.get(layer.name, []))
     return tuple(
         LayerReport(

@@ -10,6 +10,7 @@ import numpy as np
 from fritz_compress import files
 from fritz_compress.convert import samples as sampling
 from fritz_compress.convert import tflite_aware
+from fritz_compress.convert.binary_kernels import holds_levels
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.handover import (
     convertible,
@@ -38,6 +39,10 @@ QUANTIZATIONS = {
 }
 _SIMULATED_PSNR = 30.0  # Of a model that says itself which integers.
 _HALF = "quantization='float16'"
+ORDINARY = (
+    "ordinary operations, no faster than floats; {}-bit kernels are for Core "
+    "ML files, .fcz and PackedModel"
+)
 
 
 def to_tflite(
@@ -81,6 +86,10 @@ def to_tflite(
     has no form for codebooks: the report says so. In integer files, channels
     of normalized convolutions are leveled (`fritz_compress.convert.leveling`),
     and a `layers.StandardizeImage` at the input computes in floats.
+
+    Layers with kernels of one bit, or few, become ordinary operations, which
+    saves no time: signs are floats, and a number of the kernel takes 32 bits,
+    or 4 with `"dynamic"` and `"weights"` (8 in a depthwise one).
 
     Args:
         model: A Functional or built Sequential model with one input and one
@@ -232,6 +241,8 @@ def _rows(traced, content, bits):
 def _notes(layer, largest, bits):
     if largest is None:
         return [FOLDED]
+    if holds_levels(layer):
+        return [ORDINARY.format(layer.kernel_bits)]
     if largest.bits <= bits:
         return []
     if all(len(weight.shape) < 2 for weight in layer.weights):

@@ -8,6 +8,7 @@ import numpy as np
 
 from fritz_compress import graph as graphs
 from fritz_compress.convert import (
+    binary_kernels,
     export,
     flatbuffer,
     flatbuffer_codes,
@@ -107,6 +108,7 @@ def _model_of(traced, quantization, data):
     """What the converter makes of a graph."""
     forms = export.forms_of(traced, quantization)
     forms |= tflite_aware.forms_of(traced)
+    forms |= binary_kernels.forms_of(traced)
     if data is not None:
         forms |= leveling.leveled_forms(traced, data)
     with silenced():

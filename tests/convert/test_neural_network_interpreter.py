@@ -376,6 +376,34 @@ def test_global_pooling(kind, expected):
     assert run(network, picture(ONE_TO_FOUR)).tolist() == [[expected]]
 
 
+@pytest.mark.parametrize(
+    "mode, axis, expected",
+    [
+        ("sum", "CHW", [[21]]),
+        ("avg", "HW", [[2, 5]]),
+        ("max", "C", [[4, 5, 6]]),
+        ("min", "W", [[1, 4]]),
+        ("avg", "H", [[1, 2, 3, 4, 5, 6]]),
+    ],
+)
+def test_reduction_leaves_axes_of_length_1(mode, axis, expected):
+    # Two channels of height 1: 1, 2, 3 and 4, 5, 6.
+    shape = [1 if name in axis else n for name, n in zip("CHW", (2, 1, 3))]
+    network = builder((2, 1, 3), shape)
+    network.add_reduce("r", "x", "y", axis, mode)
+    x = np.array([[1, 2, 3], [4, 5, 6]], "float32").T[None, None]
+    result = np.transpose(run(network, x), (0, 3, 1, 2))
+    assert list(result.shape[1:]) == shape
+    np.testing.assert_allclose(result.reshape(1, -1), expected)
+
+
+def test_other_reductions_are_refused():
+    network = builder((2, 1, 3), (1, 1, 3))
+    network.add_reduce("r", "x", "y", "C", "prod")
+    with pytest.raises(ConversionError, match="'r': reduction 2 is not known"):
+        run(network, np.ones((1, 1, 3, 2), "float32"))
+
+
 def test_nearest_upsampling():
     result = run_one_channel(
         lambda n: n.add_upsample("u", 1, 2, "x", "y"), output=(2, 4)

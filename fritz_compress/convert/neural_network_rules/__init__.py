@@ -16,6 +16,7 @@ from keras import layers
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.neural_network_rules import (
     activations,
+    binary,
     convolutions,
     merging,
     movement,
@@ -27,12 +28,17 @@ from fritz_compress.convert.neural_network_rules.common import (
     refuse,
 )
 from fritz_compress.layers import (
+    BinaryConv2D,
+    BinaryDense,
+    BinaryDepthwiseConv2D,
     ChannelShuffle,
     CropToMatch,
     DeprocessStylizedImage,
     DepthToSpace,
     InstanceNormalization,
     PadToMultiple,
+    XnorConv2D,
+    XnorDense,
 )
 
 
@@ -114,6 +120,9 @@ _add = functools.partial(merging.elementwise, mode="ADD")
 _multiply = functools.partial(merging.elementwise, mode="MULTIPLY")
 
 RULES = {
+    BinaryConv2D: binary.conv2d,
+    BinaryDense: binary.dense,
+    BinaryDepthwiseConv2D: binary.depthwise_conv2d,
     ChannelShuffle: movement.channel_shuffle,
     CropToMatch: shapes.crop_to_match,
     DepthToSpace: shapes.depth_to_space,
@@ -155,6 +164,8 @@ RULES = {
     layers.Subtract: merging.subtract,
     layers.UpSampling2D: shapes.up_sampling2d,
     layers.ZeroPadding2D: shapes.zero_padding2d,
+    XnorConv2D: binary.xnor_conv2d,
+    XnorDense: binary.xnor_dense,
 }
 
 # Raw operations, `x + y` in place of `Add()([x, y])`, by the class in Keras.

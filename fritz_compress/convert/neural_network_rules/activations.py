@@ -4,6 +4,8 @@ import keras
 
 from fritz_compress.convert.errors import ConversionError
 from fritz_compress.convert.neural_network_rules.common import array, refuse
+from fritz_compress.convert.neural_network_rules.few_bits import add_quantizer
+from fritz_compress.quantizers import BitQuantizer
 
 # Functions that are one activation layer: its kind and its parameters.
 SINGLE = {
@@ -21,7 +23,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def add_activation(writer, function, layer, source, target) -> None:
-    """Writes an activation function of `keras.activations`.
+    """Writes an activation function of `keras.activations`, or a quantizer.
 
     Args:
         writer: The network under construction.
@@ -32,7 +34,9 @@ def add_activation(writer, function, layer, source, target) -> None:
     Raises:
         ConversionError: for another function.
     """
-    if function in SINGLE:
+    if isinstance(function, BitQuantizer):
+        add_quantizer(writer, function, layer, source, target)
+    elif function in SINGLE:
         _add(writer, function, source, target)
     elif function in COMPOSED:
         COMPOSED[function](writer, source, target)

@@ -22,8 +22,15 @@ def _with_activation(writer, layer, target, add):
     add_activation(writer, layer.activation, layer.name, between, target)
 
 
-def _add_convolution(
-    writer, kernel, bias, source, target, groups=1, layer=None
+def add_convolution(
+    writer,
+    kernel,
+    bias,
+    source,
+    target,
+    groups=1,
+    layer=None,
+    padding=None,
 ):
     """A convolution with a kernel of (height, width, in / groups, out)."""
     height, width, kernel_channels, filters = kernel.shape
@@ -37,7 +44,7 @@ def _add_convolution(
         stride_width=layer.strides[1] if layer else 1,
         # 'same' with its default asymmetry pads bottom and right more, as
         # TensorFlow does.
-        border_mode=layer.padding if layer else "valid",
+        border_mode=padding or (layer.padding if layer else "valid"),
         groups=groups,
         W=kernel,
         b=bias,
@@ -61,7 +68,7 @@ def conv2d(writer, node, sources, target):
 def depthwise_conv2d(writer, node, sources, target):
     kernel = node.operation.kernel
     groups = kernel.shape[2]
-    kernel = _by_channel(kernel)
+    kernel = by_channel(kernel)
     _one_convolution(writer, node, sources, target, kernel, groups)
 
 
@@ -71,14 +78,12 @@ def _one_convolution(writer, node, sources, target, kernel, groups):
 
     def add(result):
         bias = _bias(layer)
-        _add_convolution(
-            writer, kernel, bias, sources[0], result, groups, layer
-        )
+        add_convolution(writer, kernel, bias, sources[0], result, groups, layer)
 
     _with_activation(writer, layer, target, add)
 
 
-def _by_channel(kernel):
+def by_channel(kernel):
     """(height, width, channels, multiplier) as kernel of a grouped one."""
     return array(kernel).reshape(*kernel.shape[:2], 1, -1)
 
@@ -87,9 +92,9 @@ def separable_conv2d(writer, node, sources, target):
     layer = node.operation
     check_channels_last(node)
     between, depthwise = writer.blob(), layer.depthwise_kernel
-    _add_convolution(
+    add_convolution(
         writer,
-        _by_channel(depthwise),
+        by_channel(depthwise),
         None,
         sources[0],
         between,
@@ -99,7 +104,7 @@ def separable_conv2d(writer, node, sources, target):
 
     def add(result):
         pointwise = array(layer.pointwise_kernel)
-        _add_convolution(writer, pointwise, _bias(layer), between, result)
+        add_convolution(writer, pointwise, _bias(layer), between, result)
 
     _with_activation(writer, layer, target, add)
 
@@ -153,20 +158,26 @@ def dense(writer, node, sources, target):
     layer = node.operation
     kernel = array(layer.kernel)
 
+    rank = len(node.inputs[0].shape)
+
     def add(result):
-        if len(node.inputs[0].shape) == 4:  # Acts on the channels alone.
-            return _add_convolution(
-                writer, kernel[None, None], _bias(layer), sources[0], result
-            )
-        writer.builder.add_inner_product(
-            writer.layer(),
-            W=kernel.T,
-            b=_bias(layer),
-            input_channels=kernel.shape[0],
-            output_channels=kernel.shape[1],
-            has_bias=layer.use_bias,
-            input_name=sources[0],
-            output_name=result,
-        )
+        add_dense(writer, kernel, _bias(layer), sources[0], result, rank)
 
     _with_activation(writer, layer, target, add)
+
+
+def add_dense(writer, kernel, bias, source, target, rank):
+    """A product with a kernel of (in, out), of the channels of a picture."""
+    if rank == 4:
+        kernel = kernel[None, None]
+        return add_convolution(writer, kernel, bias, source, target)
+    writer.builder.add_inner_product(
+        writer.layer(),
+        W=kernel.T,
+        b=bias,
+        input_channels=kernel.shape[0],
+        output_channels=kernel.shape[1],
+        has_bias=bias is not None,
+        input_name=source,
+        output_name=target,
+    )
