@@ -12,6 +12,7 @@ import numpy as np
 
 from fritz_compress import graph as graphs
 from fritz_compress.binarization.converting import of_levels
+from fritz_compress.convert import export
 from fritz_compress.layers.binary_kernel import BinaryKernel
 from fritz_compress.quantizers import BitQuantizer
 
@@ -35,7 +36,9 @@ def forms_of(traced: graphs.Graph) -> dict[graphs.Node, functools.partial]:
 
 def holds_levels(layer: keras.Operation) -> bool:
     """Whether what a file holds of a layer has few levels."""
-    return isinstance(layer, BinaryKernel) and layer.kernel_bits < 32
+    if not isinstance(layer, BinaryKernel):
+        return False
+    return layer.kernel_quantizer is not None and layer.quantizes_kernel
 
 
 def has_steps(traced: graphs.Graph) -> bool:
@@ -58,7 +61,7 @@ def whole_levels(layer: BinaryKernel) -> tuple[np.ndarray, int] | None:
     none of them, such as -3, -1, 1 and 3 with two bits.
 
     Returns: int64 numbers in the shape of the kernel, and the bits of a signed
-    integer that holds them; `None` for a kernel of floats.
+    integer that holds them; `None` for other levels.
     """
     levels, _ = layer.kernel_levels()
     levels = keras.ops.convert_to_numpy(levels)
@@ -70,10 +73,13 @@ def whole_levels(layer: BinaryKernel) -> tuple[np.ndarray, int] | None:
 
 
 def _with_levels(layer):
-    new = of_levels(layer) if layer.kernel_quantizer is not None else layer
-    if new is not layer:
-        new.quantizes_kernel = False
-        new.quantizes_inputs = layer.quantizes_inputs
+    if layer.kernel_quantizer is None:
+        return layer
+    new = of_levels(layer)
+    new.quantizes_kernel = False
+    new.quantizes_inputs = layer.quantizes_inputs
+    if getattr(layer, "groups", 1) > 1:
+        new.convolution_op = functools.partial(export.grouped_convolution, new)
     return new
 
 

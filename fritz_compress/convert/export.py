@@ -66,6 +66,19 @@ def depth_to_space(layer: DepthToSpace, x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, (batch, side * height, side * width, -1))
 
 
+def grouped_convolution(
+    layer: keras.layers.Conv2D, x: tf.Tensor, kernel: tf.Tensor
+) -> tf.Tensor:
+    """One operation, where Keras calls a compiled function."""
+    return tf.nn.conv2d(
+        x,
+        kernel,
+        layer.strides,
+        layer.padding.upper(),
+        dilations=layer.dilation_rate,
+    )
+
+
 FORMS: dict[type, Form] = {
     InstanceNormalization: instance_normalization,
     keras.layers.UpSampling2D: upsampling,

@@ -135,7 +135,10 @@ def quantize_kernels(model: Any, nodes: Mapping[int, Any]) -> None:
 
 def _held_levels(layer):
     """As `held_codes`, of a layer whose kernel is of few bits."""
-    steps, nbits = whole_levels(layer)
+    found = whole_levels(layer)
+    if found is None:
+        return [], ["holds uneven levels, for which TFLite has no form"]
+    steps, nbits = found
     if nbits > 8:
         return [], [f"holds levels of {nbits} bits with zero; TFLite has 8"]
     depthwise = is_depthwise(layer, "kernel")

@@ -67,12 +67,7 @@ def _know_erfc():
 
 def _convolution(layer, x):
     """Grouped ones without the compiled function that Keras puts them in."""
-    import tensorflow as tf
-
     if layer.groups == 1 or layer.data_format != "channels_last":
         return layer(x)
-    padding, dilation = layer.padding.upper(), layer.dilation_rate
-    x = tf.nn.conv2d(
-        x, layer.kernel, layer.strides, padding, dilations=dilation
-    )
+    x = export.grouped_convolution(layer, x, layer.kernel)
     return layer.activation(x + layer.bias if layer.use_bias else x)

@@ -45,6 +45,9 @@ LAYERS = {
     "same, zeros, both scales": lambda: BinaryConv2D(
         5, 3, 2, "same", use_scale=True, activation="relu", **SCALED
     ),
+    "grouped": lambda: BinaryConv2D(
+        6, 3, 2, "same", groups=2, pad_values=1.0, **SCALED
+    ),
     "dilated": lambda: BinaryConv2D(
         5, 3, padding="same", pad_values=1.0, dilation_rate=2
     ),
@@ -229,79 +232,7 @@ def test_constants_of_layers_without_weights_stay_floats():
     assert len(scale.floatValue) == 4 and len(rows) == 1
 
 
-# Signs and levels of the .mlmodel
-
-
-def written(quantizer, shape=(1,)):
-    model = keras.Sequential([keras.Input(shape), layers.Activation(quantizer)])
-    return build_network(model).spec
-
-
-def in_float16(spec, x):
-    """A network of activations and sums, each step rounded to float16."""
-    blobs = {spec.description.input[0].name: x.astype("float16")}
-    for layer in spec.neuralNetwork.layers:
-        values = [blobs[name] for name in layer.input]
-        kind = layer.WhichOneof("layer")
-        if kind == "add":
-            result = sum(values[1:], values[0])
-        else:
-            kind = layer.activation.WhichOneof("NonlinearityType")
-            params = getattr(layer.activation, kind)
-            alpha, beta = np.float16(params.alpha), np.float16(params.beta)
-            with np.errstate(over="ignore"):
-                result = values[0] * alpha + beta
-            if kind == "sigmoidHard":
-                result = np.clip(result, 0, 1)
-        assert result.dtype == "float16"
-        blobs[layer.output[0]] = result
-    return result
-
-
-def test_signs_of_all_float16_numbers_are_exact():
-    x = np.arange(2**16, dtype="uint16").view("float16")
-    x = x[np.isfinite(x)]
-    expected = np.where(x >= 0, 1, -1)
-    signs = in_float16(written(quantizers.SteSign()), x)
-    np.testing.assert_array_equal(signs, expected)
-
-
-def test_signs_of_small_float32_numbers_are_exact():
-    magnitudes = np.float32(2.0) ** np.arange(-45, 112)
-    x = np.concatenate([magnitudes, -magnitudes, [0, -0.0]])[:, None]
-    spec = written(quantizers.SteSign())
-    signs = neural_network_interpreter.load(spec)(x)
-    np.testing.assert_array_equal(signs, np.where(x >= 0, 1, -1))
-
-
-@pytest.mark.parametrize("nbits", range(1, 9))
-@pytest.mark.parametrize("kind", [quantizers.DoReFa, quantizers.EvenLevels])
-def test_levels_are_those_of_keras_at_all_borders(kind, nbits):
-    top = 2**nbits - 1
-    middles = (np.arange(top) + 0.5) / top
-    if kind is quantizers.EvenLevels:
-        middles = 2 * middles - 1
-    middles = middles.astype("float32")
-    x = [middles, *(np.nextafter(middles, np.float32(e)) for e in (-9, 9))]
-    x = np.concatenate([*x, np.linspace(-1.5, 1.5, 97)]).astype("float32")
-    x = x[:, None]
-    received = neural_network_interpreter.load(written(kind(nbits)))(x)
-    expected = keras.ops.convert_to_numpy(kind(nbits)(x))
-    np.testing.assert_allclose(received, expected, atol=3e-7)
-
-
-def test_ternary_levels_are_those_of_keras_at_the_threshold():
-    threshold = np.float32(0.05)
-    x = np.array(
-        [
-            [sign * t]
-            for sign in (1, -1)
-            for t in (threshold, np.nextafter(threshold, np.float32(0)), 0, 1)
-        ]
-    )
-    spec = written(quantizers.SteTern(0.05))
-    received = neural_network_interpreter.load(spec)(x)
-    assert received.ravel().tolist() == [1, 0, 0, 1, -1, 0, 0, -1]
+# What is refused
 
 
 @pytest.mark.parametrize(
@@ -386,6 +317,43 @@ def test_tflite_keeps_signs_as_signs(quantization, tmp_path):
     np.testing.assert_allclose(kernel.quantization.scale, alpha, rtol=1e-6)
 
 
+@pytest.mark.parametrize("quantizes", ["kernel", "inputs"])
+def test_layers_that_are_binary_in_part_are_written_so(quantizes, tmp_path):
+    """As `callbacks.GradualBinarization` leaves them on the way."""
+    model = of_layer(BinaryConv2D(16, 3, **SCALED))
+    layer, samples = model.layers[-1], samples_for(model)
+    both = outputs(model, samples)
+    layer.quantizes_kernel = quantizes == "kernel"
+    layer.quantizes_inputs = quantizes == "inputs"
+    assert np.abs(outputs(model, samples) - both).max() > 0.1
+    report = to_tflite(model, tmp_path / "m.tflite", samples=samples)
+    assert report.psnr > 110
+    report = to_tflite(model, tmp_path / "m.tflite", "weights", samples=samples)
+    assert report.layers[-1].bits == (4 if quantizes == "kernel" else 8)
+    report = to_coreml(model, tmp_path / "m.mlmodel", samples=samples)
+    assert report.psnr > 110
+    assert report.layers[-1].bits == (1 if quantizes == "kernel" else 32)
+
+
+class Uneven(quantizers.SteSign):
+    """A quantizer of a user, with levels of its own."""
+
+    def __call__(self, values, training=None):
+        return keras.ops.where(values >= 0, 1.0, -0.3)
+
+
+def test_levels_of_other_quantizers_are_kept_in_their_bits(tmp_path):
+    quantizer = Uneven()
+    layer = BinaryConv2D(16, 3, kernel_quantizer=quantizer, name="conv")
+    model = of_layer(layer)
+    samples = samples_for(model)
+    report = to_coreml(model, tmp_path / "m.mlmodel", samples=samples)
+    assert report.psnr > 110 and report.layers[-1].bits == 1
+    layer.input_quantizer = quantizer
+    with pytest.raises(ConversionError, match=r"'conv'.*Uneven\(clip_value"):
+        build_network(model)
+
+
 @pytest.mark.parametrize("quantization", ["weights", "dynamic"])
 def test_tflite_keeps_levels_of_few_bits(quantization, tmp_path):
     """Which eight bits around zero would round: 1 / 7 is none of 127 steps."""
@@ -435,7 +403,8 @@ def test_tflite_reports_dense_kernels_before_a_normalization(tmp_path):
 # .mlpackage
 
 
-@pytest.mark.parametrize("name", slow_but(LAYERS, "xnor"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYERS)
 def test_mlpackage_of_each_layer(name, tmp_path):
     model = of_layer(LAYERS[name]())
     samples, path = samples_for(model), tmp_path / "m.mlpackage"
