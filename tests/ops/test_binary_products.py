@@ -1,6 +1,8 @@
 """Sums from packed words equal those of whole numbers, one by one."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -188,3 +190,15 @@ def test_a_kernel_of_other_numbers():
     message = r"holds 1 and -1\. Received: 0\.5, and 2 numbers that are neither"
     with pytest.raises(ValueError, match=message):
         pack_kernel(kernel)
+
+
+def test_numba_is_imported_by_the_loops_alone():
+    """It takes a second; the package is imported without."""
+    code = (
+        "import sys, fritz_compress.ops.binary_products as products\n"
+        "assert 'numba' not in sys.modules\n"
+        "import numpy as np\n"
+        "products.pack(np.ones((1, 2), 'float32'), 0, 1)\n"
+        "assert 'numba' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
