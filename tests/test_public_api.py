@@ -19,6 +19,7 @@ NOUNS = {
     """,
     "binarization": """
         BinarizationConfig BinarizationReport BinarizedLayer ConfigByLayer
+        PackedModel
         binarize convert_to_binary design_warnings
     """,
     "callbacks": """
