@@ -149,6 +149,8 @@ def _is_between(node):
         return False
     if isinstance(layer, layers.BatchNormalization):
         return layer.axis in (-1, len(tensor.shape) - 1)
+    if isinstance(layer, layers.Flatten) and len(tensor.shape) != 4:
+        return False
     return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 

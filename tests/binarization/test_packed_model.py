@@ -219,6 +219,14 @@ def test_what_is_between_but_not_monotone_stays_float():
     assert rows["norm"].how == "comparison"
 
 
+def test_rows_are_flattened_as_floats():
+    model = chain(
+        BinaryDense(70), layers.Flatten(), BinaryDense(9), shape=(3, 20)
+    )
+    packed = check(model)
+    assert len(packed.packed) == 2 and len(packed.floats) == 1
+
+
 def test_shared_layers_and_nested_models():
     shared = BinaryDense(20, name="shared")
     inner = keras.Sequential(
