@@ -75,10 +75,10 @@ def swish_sign(x: Any, beta: float = 5.0) -> Any:
     return _with_slope(sign, slope)(x)
 
 
-def stochastic_sign(x: Any, seed: Any, clip_value: float | None = 1.0) -> Any:
-    """1 with the probability `clip((x + 1) / 2, 0, 1)`, else -1.
+def stochastic_sign(x: Any, seed: Any, clip_value: float = 1.0) -> Any:
+    """1 with the probability `clip((x / clip_value + 1) / 2, 0, 1)`, else -1.
 
-    Its mean is a hard tanh, whose gradient it has (see `ste_sign`).
+    Its mean is a hard tanh; its gradient is that of `ste_sign`.
 
     Courbariaux et al., https://arxiv.org/abs/1511.00363, section 2.3.
 
@@ -86,49 +86,35 @@ def stochastic_sign(x: Any, seed: Any, clip_value: float | None = 1.0) -> Any:
         x: A tensor of any shape.
         seed: A whole number, or a `keras.random.SeedGenerator`, which gives
             other signs at every call.
-        clip_value: Where the gradient ends; `None` for nowhere.
+        clip_value: From which magnitude on a sign is certain, and has no
+            gradient.
     """
     drawn = random.uniform(ops.shape(x), dtype=x.dtype, seed=seed)
 
     def draw(x):
-        # `drawn` is below 1 and may be 0: -1 is never drawn at x = 1, and 1
-        # never at x = -1.
+        # `drawn` is below 1 and may be 0: at the clip value, -1 is never
+        # drawn, and at minus that value 1 is not.
         one = ops.ones_like(x)
-        return ops.where(drawn < HALF * (x + 1), one, -one)
+        return ops.where(drawn < HALF * (x / clip_value + 1), one, -one)
 
     return _straight_through(draw, clip_value)(x)
 
 
-def magnitude(kernel: Any, axes: Sequence[int] | None = None) -> Any:
-    """The mean of `|kernel|` over axes that stay with length 1.
+def magnitude(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """The mean of `|x|` over axes that stay with length 1.
 
     With the signs it is the nearest scaled kernel in squared error: Rastegari
     et al., "XNOR-Net", https://arxiv.org/abs/1603.05279, equation 6. No
     gradient flows through it.
 
     Args:
-        kernel: A tensor, its filters along the last axis.
+        x: A tensor; of a kernel the filters are along the last axis.
         axes: All but the last by default.
     """
     if axes is None:
-        axes = range(len(kernel.shape) - 1)
-    means = ops.mean(ops.abs(kernel), axis=tuple(axes), keepdims=True)
-    return ops.stop_gradient(means)
-
-
-def mean_magnitude(x: Any, axis: int) -> Any:
-    """The mean of `|x|` over an axis, which stays with length 1.
-
-    Its gradient is the true one, `sign(x) / n`, in fewer passes over `x` than
-    that of `ops.mean(ops.abs(x))`.
-    """
-
-    def means(x):
-        return ops.mean(ops.abs(x), axis=axis, keepdims=True)
-
-    return _with_gradient(
-        means, lambda upstream, x: upstream / x.shape[axis] * ops.sign(x)
-    )(x)
+        axes = range(len(x.shape) - 1)
+    magnitudes = ops.abs(ops.stop_gradient(x))
+    return ops.mean(magnitudes, axis=tuple(axes), keepdims=True)
 
 
 def unscaled_sign(x: Any, scale: Any, clip_value: float | None = 1.0) -> Any:
@@ -255,20 +241,13 @@ def _inside(x, clip_value):
 
 def _with_slope(function, slope):
     """A function whose derivative by its first argument is another one."""
-    return _with_gradient(
-        function, lambda upstream, *args: upstream * slope(*args)
-    )
-
-
-def _with_gradient(function, gradient_of):
-    """A function with another gradient for its first argument, else none."""
 
     @ops.custom_gradient
     def call(x, *others):
         def gradient(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
-            own = gradient_of(upstream, x, *others)
+            own = upstream * slope(x, *others)
             zeros = tuple(ops.zeros_like(other) for other in others)
             return (own, *zeros) if others else own
 

@@ -164,11 +164,17 @@ class StochasticSign(_Clipped):
     """1 or -1 at random in training, the nearer one with more probability.
 
     Outside of training it is a sign, so that what is deployed has one bit.
-    (The paper tests networks that were trained so with their real weights:
-    set `layer.kernel_quantizer` to `None` to measure that.)
+    (The paper tests networks that were trained so with the means of their
+    signs: `clip(kernel / clip_value, -1, 1)` and no quantizer.)
+
+    Where latent weights are much smaller than `clip_value`, signs are tosses
+    of a coin, and nothing is learned. Choose one below the spread of the
+    initial kernels, such as 0.02 for Glorot's, and give the layer a
+    `kernel_clip` of the same value.
 
     Args:
-        clip_value: As of `SteSign`.
+        clip_value: From which magnitude on a sign is certain, and has no
+            gradient. Defaults to 1.
         seed: A whole number, for the same draws each time; by default that
             of `keras.utils.set_random_seed`, if it was called.
 
@@ -179,7 +185,8 @@ class StochasticSign(_Clipped):
     https://arxiv.org/abs/1511.00363, section 2.3.
     """
 
-    def __init__(self, clip_value: float | None = 1.0, seed: int | None = None):
+    def __init__(self, clip_value: float = 1.0, seed: int | None = None):
+        check_positive("clip_value", clip_value)
         super().__init__(clip_value)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)

@@ -156,7 +156,9 @@ def test_no_binary_layers():
     model.compile("sgd", "mse")
     x, y = np.ones((4, 3)), np.ones((4, 2))
     for callback in (callbacks.FlipRate(), callbacks.GradualBinarization(2)):
-        with pytest.raises(ValueError, match="must have binary layers.*`binari"):
+        with pytest.raises(
+            ValueError, match="must have binary layers.*`binari"
+        ):
             model.fit(x, y, verbose=0, callbacks=[callback])
 
 

@@ -205,23 +205,6 @@ def test_a_magnitude_is_a_mean_without_gradient(axes, kept):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("axis", [1, -1])
-def test_the_mean_of_magnitudes_has_its_gradient(axis, compiled):
-    x = values()
-    above = np.random.default_rng(2).normal(size=x.mean(axis, keepdims=1).shape)
-    means, gradient = value_and_gradients(
-        lambda x: binarization.mean_magnitude(x, axis),
-        x,
-        upstream=above.astype("float32"),
-        compiled=compiled,
-    )
-    expected = np.abs(x.astype("float64")).mean(axis, keepdims=True)
-    np.testing.assert_allclose(means, expected, rtol=1e-6)
-    expected = above * np.sign(x) / x.shape[axis]
-    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("compiled", [False, True])
 def test_a_scale_put_on_unscaled_signs_leaves_their_gradient(compiled):
     x, above = values(), upstream(values())
     scale = np.float32([*np.linspace(0.01, 9, 9), 0])
@@ -243,9 +226,12 @@ def test_a_scale_put_on_unscaled_signs_leaves_their_gradient(compiled):
 DRAWS = 20_000
 
 
-def test_random_signs_have_the_probability_of_a_hard_sigmoid():
+@pytest.mark.parametrize("clip_value", [1.0, 0.5])
+def test_random_signs_have_the_probability_of_a_hard_sigmoid(clip_value):
     x = np.float32([-7, -1, -0.6, -0.1, 0, 0.25, 0.9, 1, 7])
-    drawn = binarization.stochastic_sign(np.tile(x, (DRAWS, 1)), seed=3)
+    drawn = binarization.stochastic_sign(
+        clip_value * np.tile(x, (DRAWS, 1)), 3, clip_value
+    )
     drawn = keras.ops.convert_to_numpy(drawn)
     assert set(np.unique(drawn)) == {-1, 1}
     probability = np.clip((x + 1) / 2, 0, 1)
@@ -255,7 +241,7 @@ def test_random_signs_have_the_probability_of_a_hard_sigmoid():
     assert abs(np.corrcoef(drawn[:, 4], drawn[:, 3])[0, 1]) < 0.03
 
 
-@pytest.mark.parametrize("clip_value", [1.0, 0.5, None])
+@pytest.mark.parametrize("clip_value", [1.0, 0.5])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_random_signs_have_the_gradient_of_others(clip_value, compiled):
     x, above = values(), upstream(values())
@@ -266,7 +252,7 @@ def test_random_signs_have_the_gradient_of_others(clip_value, compiled):
         compiled=compiled,
     )
     assert (np.abs(drawn) == 1).all()
-    inside = within(clip_value or np.inf)(x).reshape(x.shape)
+    inside = within(clip_value)(x).reshape(x.shape)
     np.testing.assert_allclose(gradient, above * inside, rtol=1e-6)
 
 

@@ -209,6 +209,11 @@ def test_numbers_are_checked(kind, argument):
         kind(**{argument: True})
 
 
+def test_random_signs_need_a_width():
+    with pytest.raises(TypeError, match="`clip_value` must be a number above"):
+        StochasticSign(None)
+
+
 def test_texts_are_checked():
     with pytest.raises(ValueError, match=r"\['mean'\]. Received: 'median'"):
         SteTern("median")
