@@ -222,7 +222,7 @@ def _binary(layer, config):
         )
     settings = layer.get_config()
     if config.kernel_clip is not None:
-        settings.pop(kind._constraint, None)
+        settings.pop(kind.constraint_argument, None)
     return kind.from_config(
         {
             **settings,

@@ -46,6 +46,20 @@ def command(
     shortcut: Annotated[
         str | None, typer.Option(help="A (no weights) or B.")
     ] = None,
+    num_bits: Annotated[
+        int | None,
+        typer.Option(help="Of activations of a binary network; 0 for floats."),
+    ] = None,
+    kernel_quantizer: Annotated[
+        str | None,
+        typer.Option(help="Of a binary network, such as ste_sign; or none."),
+    ] = None,
+    input_scale: Annotated[
+        bool | None, typer.Option(help="Of sums of signs, as in XNOR-Net.")
+    ] = None,
+    bi_real: Annotated[
+        bool | None, typer.Option(help="A shortcut around each convolution.")
+    ] = None,
     normalization: Annotated[
         str | None, typer.Option(help="Of style networks: instance or batch.")
     ] = None,
@@ -84,11 +98,18 @@ def command(
         "bypass": bypass,
         "depth": depth,
         "shortcut": shortcut,
+        "num_bits": num_bits,
+        "kernel_quantizer": kernel_quantizer,
+        "input_scale": input_scale,
+        "bi_real": bi_real,
         "normalization": normalization,
         "include_top": include_top,
         "checkpoint_file": weights,
     }
     arguments = {k: v for k, v in arguments.items() if v is not None}
+    for option, floats in (("num_bits", 0), ("kernel_quantizer", "none")):
+        if arguments.get(option) == floats:
+            arguments[option] = None
     if image_size is not None:
         any_size = image_size.strip().lower() == "any"
         arguments["image_size"] = (
@@ -101,10 +122,11 @@ def command(
     with whole_file(output) as unfinished:
         model.save(unfinished)
     size = open_size(model) or model.input_shape[1:3]
-    macs = profile(model, size).macs
+    found = profile(model, size)
+    binary = f", {found.binary_macs:,} binary" if found.binary_macs else ""
     console.console.print(
         f"{output}: {model.name}, {model.count_params():,} parameters, "
-        f"{macs:,} multiply-accumulates at {size[0]}x{size[1]}",
+        f"{found.macs:,} multiply-accumulates{binary} at {size[0]}x{size[1]}",
         highlight=False,
         soft_wrap=True,
     )

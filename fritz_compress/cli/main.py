@@ -8,6 +8,7 @@ import typer
 
 from fritz_compress.cli import (
     benchmark,
+    binarize,
     build,
     calibrate,
     convert,
@@ -43,6 +44,7 @@ COMMANDS = (
     prune,
     factorize,
     quantize,
+    binarize,
     benchmark,
 )
 

@@ -119,7 +119,7 @@ class BinaryDepthwiseConv2D(BinaryKernel, keras.layers.DepthwiseConv2D):
     """
 
     kernel_axes = (0, 1)
-    _constraint = "depthwise_constraint"
+    constraint_argument = "depthwise_constraint"
 
     def __init__(
         self,

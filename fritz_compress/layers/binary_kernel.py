@@ -51,7 +51,7 @@ class BinaryKernel:
     # Axes of the kernel that are within a filter; what its constraint is
     # called. A subclass says otherwise.
     kernel_axes: Sequence[int] = (0, 1, 2)
-    _constraint = "kernel_constraint"
+    constraint_argument = "kernel_constraint"
 
     def _init_binary(
         self,
@@ -65,16 +65,16 @@ class BinaryKernel:
         """In place of the constructor of Keras, which it calls."""
         if kernel_clip is not None:
             check_positive("kernel_clip", kernel_clip)
-            if arguments.get(self._constraint) is not None:
+            if arguments.get(self.constraint_argument) is not None:
                 raise ValueError(
                     f"One constraint is for the kernel. Received: kernel_clip="
-                    f"{kernel_clip} and {self._constraint}="
-                    f"{described(arguments[self._constraint])}. Pass "
+                    f"{kernel_clip} and {self.constraint_argument}="
+                    f"{described(arguments[self.constraint_argument])}. Pass "
                     "kernel_clip=None."
                 )
             arguments = {
                 **arguments,
-                self._constraint: WeightClip(kernel_clip),
+                self.constraint_argument: WeightClip(kernel_clip),
             }
         if not is_number(pad_values):
             raise TypeError(
@@ -235,7 +235,7 @@ class BinaryKernel:
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         if self.kernel_clip is not None:
-            config[self._constraint] = None
+            config[self.constraint_argument] = None
         return {
             **config,
             "kernel_quantizer": _serialized(self.kernel_quantizer),

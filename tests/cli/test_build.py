@@ -47,6 +47,14 @@ BUILT = [
         None,
     ),
     ("FlatStyleTransferNetwork", "--alpha 0.5", "13,264", None),
+    ("BinaryResNet", "--depth 8 --input-scale --bi-real", "75,834", None),
+    ("BinaryResNet", "--depth 8 --num-bits 0", "75,834", None),
+    (
+        "BinaryLeNet5",
+        "--num-bits 0 --kernel-quantizer none",
+        "432,790",
+        "2,293,000",
+    ),
 ]
 
 

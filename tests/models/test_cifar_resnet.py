@@ -74,7 +74,7 @@ def test_pictures_of_one_channel():
         ({"depth": 21}, r"`depth` must be 6n \+ 2, such as 20. .*depth=21"),
         ({"depth": 2}, "Received: depth=2"),
         ({"depth": 20.0}, "Received: depth=20.0"),
-        ({"shortcut": "C"}, r"`shortcut` must be one of \('A', 'B'\).*='C'"),
+        ({"shortcut": "C"}, r"`shortcut` must be one of \['A', 'B'\].*'C'"),
         ({"alpha": 0.05}, r"'CifarResNet.widths\[0\]' int\(0.05 \* 16\) = 0"),
     ],
 )
