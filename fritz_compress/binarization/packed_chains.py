@@ -18,6 +18,7 @@ _BETWEEN = (
     layers.MaxPooling2D,
     layers.Flatten,
     layers.Dropout,
+    layers.Identity,
 )
 
 
@@ -119,7 +120,11 @@ class _Chain:
         return steps
 
     def _fused_normalization(self):
-        last = self.nodes[-1] if self.nodes else None
+        nodes = list(self.nodes)
+        identities = []
+        while nodes and isinstance(nodes[-1].operation, layers.Identity):
+            identities.append(nodes.pop())
+        last = nodes[-1] if nodes else None
         if last is None or not _is_between(last):
             return {}
         if type(last.operation) is not layers.BatchNormalization:
@@ -137,7 +142,7 @@ class _Chain:
         if limits is None:
             return {}
         self.layer.input_limits = limits
-        return {last: _unchanged}
+        return dict.fromkeys([last, *identities], _unchanged)
 
 
 def _is_between(node):

@@ -219,6 +219,20 @@ def test_what_is_between_but_not_monotone_stays_float():
     assert rows["norm"].how == "comparison"
 
 
+def test_what_binarize_leaves_of_a_relu_does_not_hinder():
+    model = chain(
+        layers.Conv2D(9, 3, name="float"),
+        normalization("of_floats"),
+        layers.Identity(name="first_relu"),
+        BinaryConv2D(8, 3),
+        normalization("of_sums"),
+        layers.Identity(name="second_relu"),
+        BinaryConv2D(7, 3),
+    )
+    fused = check(model).fused
+    assert set(fused) == {"of_floats", "first_relu", "of_sums", "second_relu"}
+
+
 def test_rows_are_flattened_as_floats():
     model = chain(
         BinaryDense(70), layers.Flatten(), BinaryDense(9), shape=(3, 20)
