@@ -143,6 +143,7 @@ def test_all_are_binary_after_training_and_in_what_was_compiled():
     )
 
 
+@pytest.mark.slow
 def test_a_callback_serves_several_fits():
     gradual = callbacks.GradualBinarization(2, begin_epoch=1)
     for _ in range(2):

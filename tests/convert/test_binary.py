@@ -415,6 +415,7 @@ def test_mlpackage_of_each_layer(name, tmp_path):
     assert deployed.layers[-1].bits == report.layers[-1].bits
 
 
+@pytest.mark.slow
 def test_mlpackage_holds_kernels_in_tables_of_two(tmp_path):
     model = of_layer(BinaryConv2D(16, 3, use_bias=False, **SCALED))
     path = tmp_path / "m.mlpackage"
@@ -427,6 +428,7 @@ def test_mlpackage_holds_kernels_in_tables_of_two(tmp_path):
     assert report.layers[-1].bytes == 72 + 2 * 4 + 16 * 4
 
 
+@pytest.mark.slow
 def test_mlpackage_leaves_normalizations_exact(tmp_path):
     model = of_layer(BinaryConv2D(16, 3))
     path = tmp_path / "m.mlpackage"
