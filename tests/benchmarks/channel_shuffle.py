@@ -59,18 +59,7 @@ def accuracy(data, groups, shuffle, seed, args):
         metrics=["accuracy"],
         jit_compile=False,
     )
-    # `fit` shuffles alike in every epoch after `set_random_seed`.
-    orders = np.random.default_rng(seed)
-    for _ in range(args.epochs):
-        order = orders.permutation(args.images)
-        order = order[: args.images // BATCH * BATCH]
-        model.fit(
-            data.train[order],
-            data.train_labels[order],
-            batch_size=BATCH,
-            shuffle=False,
-            verbose=0,
-        )
+    data.fit(model, args.images, args.epochs, BATCH, seed)
     _, found = model.evaluate(
         data.test, data.test_labels, batch_size=500, verbose=0
     )

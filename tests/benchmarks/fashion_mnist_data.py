@@ -81,6 +81,24 @@ class FashionMNIST:
                 yield crops[..., None], self.train_labels[chosen]
             epoch += 1
 
+    def fit(self, model, images, epochs, batch_size, seed):
+        """Trains on the first images, in an order of its own in each epoch.
+
+        The same batches come for the same seed, whatever the model. (`fit`
+        shuffles alike in every epoch after `set_random_seed`.)
+        """
+        orders = np.random.default_rng(seed)
+        for _ in range(epochs):
+            order = orders.permutation(images)
+            order = order[: images // batch_size * batch_size]
+            model.fit(
+                self.train[order],
+                self.train_labels[order],
+                batch_size=batch_size,
+                shuffle=False,
+                verbose=0,
+            )
+
 
 def _read(folder, name):
     parts = []
