@@ -19,13 +19,12 @@ NOUNS = {
     """,
     "binarization": """
         BinarizationConfig BinarizationReport BinarizedLayer ConfigByLayer
-        PackedModel
-        binarize convert_to_binary design_warnings
+        PackedModel binarize convert_to_binary design_warnings
     """,
     "callbacks": """
         CodebookFineTuning ConstantSparsity FilterPruning FilterRegularization
-        FlipRate GradualBinarization IterativePruning LotteryTicketRewinding MagnitudePruning
-        PolynomialDecay
+        FlipRate GradualBinarization IterativePruning LotteryTicketRewinding
+        MagnitudePruning PolynomialDecay
     """,
     "convert": """
         ConversionError ConversionReport LayerReport Runner Timing latency
@@ -37,10 +36,10 @@ NOUNS = {
     """,
     "interop": "from_tf_keras tfmot to_tf_keras",
     "layers": """
-        ActivationRange BinaryConv2D BinaryDense BinaryDepthwiseConv2D ChannelShuffle ConcatenationRange CropToMatch
-        DeprocessStylizedImage DepthToSpace InstanceNormalization PadToMultiple
-        QuantizedLayer RangeRounding StandardizeImage ToeplitzLikeDense
-        XnorConv2D XnorDense
+        ActivationRange BinaryConv2D BinaryDense BinaryDepthwiseConv2D
+        ChannelShuffle ConcatenationRange CropToMatch DeprocessStylizedImage
+        DepthToSpace InstanceNormalization PadToMultiple QuantizedLayer
+        RangeRounding StandardizeImage ToeplitzLikeDense XnorConv2D XnorDense
     """,
     "losses": """
         AttentionTransferLoss PerceptualLoss PixelLoss SoftTargetLoss
