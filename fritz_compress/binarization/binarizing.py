@@ -17,6 +17,7 @@ from fritz_compress.layers import (
     XnorConv2D,
     XnorDense,
 )
+from fritz_compress.layers.binary_kernel import AUTO, WeightClip
 from fritz_compress.surgery.config_by_layer import (
     ConfigByLayer,
     config_by_layer,
@@ -221,7 +222,7 @@ def _binary(layer, config):
             "'layer_name_configs' or 'layer_type_configs'."
         )
     settings = layer.get_config()
-    if config.kernel_clip is not None:
+    if config.kernel_clip not in (None, AUTO):
         settings.pop(kind.constraint_argument, None)
     return kind.from_config(
         {
@@ -237,8 +238,9 @@ def _assign(old, new):
     """Weights of a float layer as latent ones, within the clip."""
     # Copies: JAX may delete the array of a variable that it computes with.
     kernel = keras.ops.convert_to_numpy(old.kernel)
-    if new.kernel_clip is not None:
-        kernel = keras.ops.clip(kernel, -new.kernel_clip, new.kernel_clip)
+    constraint = getattr(new, new.constraint_argument)
+    if isinstance(constraint, WeightClip):
+        kernel = constraint(kernel)
     new.kernel.assign(kernel)
     if old.use_bias:
         new.bias.assign(keras.ops.convert_to_numpy(old.bias))

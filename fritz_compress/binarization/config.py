@@ -5,6 +5,7 @@ from typing import Any
 
 from fritz_compress import quantizers
 from fritz_compress.checks import check_one_of, check_positive
+from fritz_compress.layers.binary_kernel import AUTO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class BinarizationConfig:
         input_quantizer: Likewise, of what the layer reads.
         input_scale: Whether sums of signs are scaled by the magnitude of the
             inputs (`layers.XnorConv2D`, `layers.XnorDense`).
-        kernel_clip: Largest magnitude of a latent weight; `None` for any.
+        kernel_clip: As of `layers.BinaryConv2D`.
         normalize: Whether a normalization is put in front of a sign that has
             none. Defaults to `True`.
 
@@ -47,7 +48,7 @@ class BinarizationConfig:
     kernel_quantizer: Any = "magnitude_aware_sign"
     input_quantizer: Any = None
     input_scale: bool = False
-    kernel_clip: float | None = 1.0
+    kernel_clip: float | str | None = AUTO
     normalize: bool = True
 
     def __post_init__(self):
@@ -62,7 +63,7 @@ class BinarizationConfig:
             )
         for name in ("input_scale", "normalize"):
             check_one_of(name, getattr(self, name), (False, True))
-        if self.kernel_clip is not None:
+        if self.kernel_clip not in (None, AUTO):
             check_positive("kernel_clip", self.kernel_clip)
         if self.input_scale and not self.signs_inputs:
             raise ValueError(

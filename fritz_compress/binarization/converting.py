@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fritz_compress.checks import check_built, check_model
-from fritz_compress.layers.binary_kernel import BinaryKernel
+from fritz_compress.layers.binary_kernel import BinaryKernel, has_few_bits
 from fritz_compress.surgery.names import every_layer, name_layers
 from fritz_compress.surgery.removal import copied
 from fritz_compress.surgery.training_state import compile_like
@@ -42,7 +42,7 @@ def convert_to_binary(model: keras.Model) -> keras.Model:
     check_model(model)
     check_built(model)
     names = name_layers(model)
-    found = [layer for layer in names if _is_quantized(layer)]
+    found = [layer for layer in names if has_few_bits(layer)]
     _check_found(model, found)
     replaced = {layer: [of_levels(layer)] for layer in found}
     binary = copied(model, replaced)
@@ -52,15 +52,9 @@ def convert_to_binary(model: keras.Model) -> keras.Model:
     return binary
 
 
-def _is_quantized(layer):
-    return (
-        isinstance(layer, BinaryKernel) and layer.kernel_quantizer is not None
-    )
-
-
 def _check_found(model, found):
     for outer, name, inner in every_layer(model):
-        if _is_quantized(inner) and inner not in found:
+        if has_few_bits(inner) and inner not in found:
             raise ValueError(
                 f"Layer '{name}' must be a layer of the model itself. "
                 f"Received: one inside '{outer.name}' "
@@ -75,7 +69,7 @@ def _check_found(model, found):
         )
 
 
-def of_levels(layer):
+def of_levels(layer: BinaryKernel) -> BinaryKernel:
     """The layer with its levels as kernel, built."""
     levels, scale = layer.kernel_levels(training=False)
     quantizer = layer.kernel_quantizer.of_levels()

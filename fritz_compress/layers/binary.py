@@ -36,7 +36,10 @@ class BinaryConv2D(BinaryKernel, keras.layers.Conv2D):
             a kernel of floats. Defaults to "ste_sign".
         input_quantizer: Likewise, of the inputs. Defaults to "ste_sign".
         kernel_clip: Largest magnitude of a latent weight, after each step of
-            training; `None` for any. Defaults to 1.
+            training; `None` for any. By default "auto", the `clip_value` of
+            the quantizer, further out than which there is no gradient to
+            return by, or 1; and none for a kernel of floats, or one that has
+            a `kernel_constraint`.
         pad_values: What padding "same" puts around the quantized inputs.
             With the default 0 borders are no signs; -1 or 1 are.
         use_scale: Whether each filter is multiplied by a weight,
@@ -68,7 +71,7 @@ class BinaryConv2D(BinaryKernel, keras.layers.Conv2D):
         *,
         kernel_quantizer: Any = _SIGN,
         input_quantizer: Any = _SIGN,
-        kernel_clip: float | None = 1.0,
+        kernel_clip: float | str | None = "auto",
         pad_values: float = 0.0,
         use_scale: bool = False,
         **kwargs,
@@ -130,7 +133,7 @@ class BinaryDepthwiseConv2D(BinaryKernel, keras.layers.DepthwiseConv2D):
         *,
         kernel_quantizer: Any = _SIGN,
         input_quantizer: Any = _SIGN,
-        kernel_clip: float | None = 1.0,
+        kernel_clip: float | str | None = "auto",
         pad_values: float = 0.0,
         use_scale: bool = False,
         **kwargs,
@@ -194,7 +197,7 @@ class BinaryDense(BinaryKernel, keras.layers.Dense):
         *,
         kernel_quantizer: Any = _SIGN,
         input_quantizer: Any = _SIGN,
-        kernel_clip: float | None = 1.0,
+        kernel_clip: float | str | None = "auto",
         use_scale: bool = False,
         **kwargs,
     ):

@@ -9,6 +9,8 @@ from keras import ops
 from fritz_compress import quantizers
 from fritz_compress.checks import check_positive, described, is_number
 
+AUTO = "auto"
+
 
 @keras.saving.register_keras_serializable("fritz_compress")
 class WeightClip(keras.constraints.Constraint):
@@ -57,13 +59,13 @@ class BinaryKernel:
         self,
         kernel_quantizer: Any,
         input_quantizer: Any,
-        kernel_clip: float | None,
+        kernel_clip: float | str | None,
         pad_values: float,
         use_scale: bool,
         arguments: dict[str, Any],
     ) -> None:
         """In place of the constructor of Keras, which it calls."""
-        if kernel_clip is not None:
+        if kernel_clip not in (None, AUTO):
             check_positive("kernel_clip", kernel_clip)
             if arguments.get(self.constraint_argument) is not None:
                 raise ValueError(
@@ -72,10 +74,6 @@ class BinaryKernel:
                     f"{described(arguments[self.constraint_argument])}. Pass "
                     "kernel_clip=None."
                 )
-            arguments = {
-                **arguments,
-                self.constraint_argument: WeightClip(kernel_clip),
-            }
         if not is_number(pad_values):
             raise TypeError(
                 "`pad_values` must be a number, such as 0, 1 or -1. Received: "
@@ -87,6 +85,7 @@ class BinaryKernel:
         self.use_scale = use_scale
         self.kernel_quantizer = self._quantizer(kernel_quantizer, "kernel")
         self.input_quantizer = self._quantizer(input_quantizer, "input")
+        self._clip_kernel()
         # Keras carries the states of those that are attributes of a layer.
         both = self.kernel_quantizer, self.input_quantizer
         self.seed_generators = [
@@ -95,6 +94,20 @@ class BinaryKernel:
             if quantizer is not None and quantizer.seed_generator is not None
         ]
         self.quantizes_kernel = self.quantizes_inputs = True
+
+    def _clip_kernel(self):
+        """Makes the clip the constraint, unless the layer has one."""
+        limit = self.kernel_clip
+        if limit == AUTO:
+            quantizer = self.kernel_quantizer
+            own = getattr(quantizer, "clip_value", None) or 1.0
+            limit = None if quantizer is None else own
+        self._clips = limit is not None and not self._constraint()
+        if self._clips:
+            setattr(self, self.constraint_argument, WeightClip(limit))
+
+    def _constraint(self):
+        return getattr(self, self.constraint_argument)
 
     def _quantizer(self, quantizer, of):
         if quantizer is None:
@@ -234,7 +247,7 @@ class BinaryKernel:
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        if self.kernel_clip is not None:
+        if self._clips:
             config[self.constraint_argument] = None
         return {
             **config,

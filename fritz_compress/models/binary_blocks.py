@@ -93,13 +93,4 @@ class Bits:
         return {
             "kernel_quantizer": self.kernel_quantizer,
             "input_quantizer": self.input_quantizer,
-            "kernel_clip": self._kernel_clip,
         }
-
-    @property
-    def _kernel_clip(self):
-        """Where the gradient ends: a weight further out would not return."""
-        if self.kernel_quantizer is None:
-            return None
-        quantizer = quantizers.get(self.kernel_quantizer)
-        return getattr(quantizer, "clip_value", None) or 1.0

@@ -169,8 +169,7 @@ class StochasticSign(_Clipped):
 
     Where latent weights are much smaller than `clip_value`, signs are tosses
     of a coin, and nothing is learned. Choose one below the spread of the
-    initial kernels, such as 0.02 for Glorot's, and give the layer a
-    `kernel_clip` of the same value.
+    initial kernels, such as 0.02 for Glorot's.
 
     Args:
         clip_value: From which magnitude on a sign is certain, and has no

@@ -201,13 +201,14 @@ def test_it_is_compiled_and_trains_and_is_saved(tmp_path):
     )
 
 
-def test_own_constraint_gives_way_to_the_clip():
+def test_own_constraint_gives_way_to_a_clip_alone():
     model = network(kernel_constraint="max_norm")
-    binary, _ = fc.binarize(model)
-    assert binary.get_layer("second").kernel_clip == 1
-    binary, _ = fc.binarize(model, {"kernel_clip": None})
-    constraint = binary.get_layer("second").kernel_constraint
-    assert isinstance(constraint, keras.constraints.MaxNorm)
+    for clip in (None, "auto"):
+        binary, _ = fc.binarize(model, {"kernel_clip": clip})
+        constraint = binary.get_layer("second").kernel_constraint
+        assert isinstance(constraint, keras.constraints.MaxNorm)
+    binary, _ = fc.binarize(model, {"kernel_clip": 0.5})
+    assert binary.get_layer("second").kernel_constraint.clip_value == 0.5
 
 
 @pytest.mark.parametrize(

@@ -691,7 +691,7 @@ def test_half_precision_trains():
             r"quantizers.DoReFa\(3, mode='weights'\)",
         ),
         (
-            {"kernel_constraint": "unit_norm"},
+            {"kernel_clip": 1.0, "kernel_constraint": "unit_norm"},
             ValueError,
             "One constraint.*kernel_clip=1.0 and kernel_constraint='unit_norm'"
             ".*Pass kernel_clip=None",
@@ -722,12 +722,39 @@ def test_arguments_are_checked(arguments, error, message):
 
 def test_arguments_of_other_layers_are_checked():
     with pytest.raises(ValueError, match="depthwise_constraint='unit_norm'"):
-        BinaryDepthwiseConv2D(3, depthwise_constraint="unit_norm")
+        BinaryDepthwiseConv2D(
+            3, kernel_clip=1, depthwise_constraint="unit_norm"
+        )
     message = "Layer 'it' scales by the mean of all.*groups=2. Use `BinaryConv"
     with pytest.raises(ValueError, match=message):
         XnorConv2D(4, 3, groups=2, name="it")
     with pytest.raises(ValueError, match="Unrecognized.*'pad_values': 1"):
         BinaryDense(4, pad_values=1)
+
+
+@pytest.mark.parametrize(
+    "quantizer, limit",
+    [
+        ("ste_sign", 1),
+        (quantizers.SteSign(None), 1),
+        (quantizers.StochasticSign(0.02), 0.02),
+        (quantizers.DoReFa(2, "weights"), 1),
+    ],
+)
+def test_latent_weights_are_clipped_where_their_gradient_ends(quantizer, limit):
+    layer = BinaryConv2D(4, 3, kernel_quantizer=quantizer)
+    assert layer.kernel_constraint.clip_value == limit
+    again = BinaryConv2D.from_config(layer.get_config())
+    assert again.kernel_clip == layer.kernel_clip == "auto"
+    assert again.kernel_constraint.clip_value == limit
+
+
+def test_floats_and_own_constraints_are_not_clipped():
+    assert BinaryDense(4, kernel_quantizer=None).kernel_constraint is None
+    own = BinaryDense(4, kernel_constraint="unit_norm")
+    assert isinstance(own.kernel_constraint, keras.constraints.UnitNorm)
+    again = BinaryDense.from_config(own.get_config())
+    assert isinstance(again.kernel_constraint, keras.constraints.UnitNorm)
 
 
 def test_a_constraint_without_a_clip_is_used():

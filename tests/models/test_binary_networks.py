@@ -196,8 +196,10 @@ def test_latent_weights_stay_where_they_have_a_gradient():
     quantizer = quantizers.serialize(quantizers.StochasticSign(0.25))
     model = BinaryConnectMLP.build(alpha=0.05, kernel_quantizer=quantizer)
     found = binary_layers(model)
-    assert [layer.kernel_clip for layer in found] == [0.25] * 3
+    limits = [layer.kernel_constraint.clip_value for layer in found]
+    assert limits == [0.25] * 3
     # Each draws on its own.
     assert len({id(layer.kernel_quantizer) for layer in found}) == 3
     model = BinaryResNet.build(depth=8, kernel_quantizer="dorefa_weights")
-    assert {layer.kernel_clip for layer in binary_layers(model)} == {1.0}
+    found = binary_layers(model)
+    assert {layer.kernel_constraint.clip_value for layer in found} == {1.0}
