@@ -1,7 +1,7 @@
 """Pictures to learn in a few steps, in place of Fashion-MNIST."""
 
 import numpy as np
-from benchmarks.fashion_mnist_data import FashionMNIST
+from fashion_mnist_data import FashionMNIST
 
 
 def synthetic(images):

@@ -3,18 +3,18 @@
 import csv
 import dataclasses
 
+import deep_compression
+import deep_compression_results as results
 import keras
 import numpy as np
 import pytest
-from benchmarks import deep_compression
-from benchmarks import deep_compression_results as results
-from benchmarks.deep_compression_networks import (
+from deep_compression_networks import (
     RECIPES,
     lenet_5,
     lenet_300_100,
     load,
 )
-from benchmarks.deep_compression_results import (
+from deep_compression_results import (
     columns,
     dense_size,
     indexed_size,
@@ -22,7 +22,7 @@ from benchmarks.deep_compression_results import (
     with_losses,
     zeros_entropy,
 )
-from benchmarks.deep_compression_training import (
+from deep_compression_training import (
     DIVERGENCE,
     STEPS,
     batches,

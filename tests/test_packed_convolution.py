@@ -5,10 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import packed_convolution
 import pytest
 
 pytestmark = pytest.mark.slow
-COMMAND = pathlib.Path(__file__).parent / "benchmarks" / "packed_convolution.py"
+COMMAND = pathlib.Path(packed_convolution.__file__)
 OPTIONS = {
     "--layers": ["128@10", "96"],
     "--alphas": ["0.25"],
@@ -54,9 +55,6 @@ def test_all_make_the_same_sums_and_packed_ones_are_faster(tmp_path):
 
 @pytest.mark.parametrize("wrong", ["packed", "keras", "litert"])
 def test_other_numbers_are_an_error(monkeypatch, wrong):
-    monkeypatch.syspath_prepend(COMMAND.parent)
-    import packed_convolution
-
     values = {how: [1.0, 2.0] for how in ("packed", "keras")}
     values |= {how: [5.0, 3.0] for how in ("keras_float", "litert")}
     values[wrong] = [1.0, 2.01]

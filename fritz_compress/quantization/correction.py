@@ -166,7 +166,7 @@ def _like_kernel(codes, shape):
 
 
 def _arrays(model, data):
-    """The data as one array per input of the model."""
+    """The data as one array per input of the model, in its type."""
     arrays = [np.asarray(x) for x in keras.tree.flatten(data)]
     lengths = {len(array) for array in arrays}
     if len(arrays) != len(model.inputs) or len(lengths) != 1 or 0 in lengths:
@@ -175,7 +175,9 @@ def _arrays(model, data):
             f"inputs of model '{model.name}', all as long and not empty. "
             f"Received: shapes {[array.shape for array in arrays]}."
         )
-    return arrays
+    # As the model takes them: its layers are run one by one.
+    pairs = zip(arrays, model.inputs)
+    return [array.astype(tensor.dtype) for array, tensor in pairs]
 
 
 def _check_layer(layer, name, chosen):

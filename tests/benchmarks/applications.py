@@ -18,7 +18,6 @@ models and of the other backend (KERAS_BACKEND) stay in the file.
 
 import argparse
 import collections
-import csv
 import json
 import pathlib
 import re
@@ -29,6 +28,7 @@ import tempfile
 import time
 
 import numpy as np
+import result_tables
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 FRACTION = 0.25
@@ -251,21 +251,19 @@ def examine_elsewhere(name, backend, timeout):
 
 def write(path, row):
     """Puts the row in the file in place of the one of before."""
-    rows = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
     rounded = {
         key: f"{value:.3g}" if isinstance(value, float) else str(value)
         for key, value in row.items()
     }
     key = (row["backend"], row["model"])
-    rows = [r for r in rows if (r["backend"], r["model"]) != key] + [rounded]
+    rows = [
+        row
+        for row in result_tables.read(path)
+        if (row["backend"], row["model"]) != key
+    ]
+    rows.append(rounded)
     rows.sort(key=lambda r: (r["backend"] != "tensorflow", r["model"]))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    result_tables.write(path, rows, COLUMNS)
 
 
 def main():

@@ -1,161 +1,98 @@
 """Accuracy against bits, on Fashion-MNIST.
 
-    python tests/benchmarks/binary_networks.py [--data FOLDER] \
-        [--networks resnet mlp] [--seeds 0 1 2] [--images 55000]
+    python tests/benchmarks/binary_networks.py [--data FOLDER]
+        [--networks resnet mlp mlp_unnormalized] [--ways float bwn ...]
+        [--seeds 0 1 2] [--images 55000]
 
 Trains a small `BinaryResNet` (8 layers, 24, 48 and 96 filters at 14x14, 7x7
-and 4x4: a stem that halves the picture) and a `BinaryConnectMLP` of 512 units
-in each way of `RUNS`, and adds a row to `binary_networks.csv` for each: rows
-that are there are not trained again. All train alike, from the same kernels
-and on the same batches for each seed: Adam with a warm-up and a cosine,
-batches of 128, no augmentation, epochs and learning rate as in `SETTINGS`. The
-rates were chosen of 0.001, 0.003 and 0.01 on the images held out, after 200
-steps, for the float network and BinaryNet together. The test accuracy is
-looked at once, after the last epoch.
+and 4x4, a stem that halves the picture, a shortcut around each convolution)
+and a `BinaryConnectMLP` of 512 units in each way of `binary_ways.WAYS`, and
+adds a row to `binary_networks.csv` for each: rows that are there are not
+trained again. All train alike, from the same kernels and on the same batches
+for each seed: Adam with a warm-up and a cosine, batches of 128, no
+augmentation; epochs and learning rates as in `SETTINGS`. The test accuracy is
+looked at once, after the last epoch. Then prints means and standard deviations
+over the seeds and draws `binary_networks.png`; `--plot` does only that.
 
-Then prints means and standard deviations over the seeds and draws
-`binary_networks.png`; `--plot` does only that.
+    python tests/benchmarks/binary_networks.py --rates 0.003 0.01 0.03 0.1
+        --networks resnet mlp --ways float bwn xnor --seeds 0
+
+is how the learning rates were chosen: it trains `SEARCH` epochs with each and
+adds the accuracy on the images held out to `binary_networks_rates.csv`. Floats
+have the rate that is best for them, all latent weights the one that is best
+for BWN and XNOR-Net on average. No test image is looked at.
 """
 
 import argparse
-import csv
 import pathlib
 import time
 
 import keras
 import numpy as np
+from binary_ways import LIMIT, NETWORKS, STOCHASTIC, WAYS, build
 from fashion_mnist_data import load
-from fashion_mnist_results import accuracies, made_with
-from keras import layers
+from fashion_mnist_results import accuracies, accuracy
+from result_tables import append, made_with, read
 
-from fritz_compress import quantizers
 from fritz_compress.files import whole_file
-from fritz_compress.layers import BinaryConv2D
-from fritz_compress.models import BinaryConnectMLP, BinaryResNet
 from fritz_compress.training import warmup_cosine
 
 TABLE = pathlib.Path(__file__).with_suffix(".csv")
+RATES = TABLE.with_name("binary_networks_rates.csv")
 BATCH = 128
-SCALED, SIGN = "magnitude_aware_sign", "ste_sign"
-# Of random signs: from this magnitude on a sign is certain. Of 0.02 and 0.1 the
-# better one on the images held out, after 200 steps.
-LIMIT = 0.02
-RUNS = {
-    "float": {"num_bits": None, "kernel_quantizer": None},
-    "bwn": {"num_bits": None, "kernel_quantizer": SCALED},
-    "binaryconnect": {"num_bits": None, "kernel_quantizer": SIGN},
-    "binaryconnect_stochastic": {
-        "num_bits": None,
-        # Written out, so that each layer makes one of its own.
-        "kernel_quantizer": quantizers.serialize(
-            quantizers.StochasticSign(LIMIT)
-        ),
-    },
-    "activations_4": {"num_bits": 4, "kernel_quantizer": SCALED},
-    "activations_2": {"num_bits": 2, "kernel_quantizer": SCALED},
-    "activations_1": {"num_bits": 1, "kernel_quantizer": SCALED},
-    "xnor": {
-        "num_bits": 1,
-        "kernel_quantizer": SCALED,
-        "input_scale": True,
-    },
-    "binarynet": {"num_bits": 1, "kernel_quantizer": SIGN},
+SEARCH = 2
+# Epochs, and the highest learning rates of float and of latent weights.
+SETTINGS = {
+    "resnet": (6, 1e-2, 3e-2),
+    "mlp": (6, 3e-3, 3e-3),
+    "mlp_unnormalized": (6, 3e-3, 3e-3),
 }
-# Epochs and the highest learning rate.
-SETTINGS = {"resnet": (4, 1e-2), "mlp": (6, 3e-3)}
-ORDER = "convolution_normalization_sign"
-COLUMNS = (
-    "network run seed epochs images rate parameters validation_accuracy "
-    "test_accuracy test_accuracy_of_latent_weights seconds date versions"
+KEYS = "network way seed epochs images rate".split()
+FOUND = (
+    "parameters validation_accuracy test_accuracy "
+    "test_accuracy_of_latent_weights seconds date versions"
 ).split()
-KEYS = COLUMNS[:6]
 
 
-class SmallResNet(BinaryResNet):
-    """For pictures of 28x28 pixels, which it halves at once."""
-
-    @classmethod
-    def stem(cls, x, filters):
-        return cls.convolution(x, filters, 3, 2, activation=None, name="stem")
-
-
-class SignAfterNormalization(SmallResNet):
-    """Convolution, normalization, sign: a sign where ResNets have a ReLU."""
-
-    @classmethod
-    def stem(cls, x, filters):
-        return cls.signed(super().stem(x, filters), "stem")
-
-    @classmethod
-    def end(cls, x):
-        return x
-
-    @classmethod
-    def residual_block(cls, x, filters, strides, shortcut, name, **options):
-        y = cls.binary(x, filters, strides, f"{name}_first")
-        y = cls.signed(y, f"{name}_first")
-        y = cls.binary(y, filters, 1, f"{name}_second")
-        x = cls.shortened(x, filters, strides, shortcut, name)
-        return cls.signed(layers.Add(name=f"{name}_add")([x, y]), name)
-
-    @classmethod
-    def binary(cls, x, filters, strides, name):
-        x = BinaryConv2D(
-            filters,
-            3,
-            strides,
-            "same",
-            kernel_quantizer=SCALED,
-            input_quantizer=None,
-            use_bias=False,
-            kernel_initializer=cls.kernel_initializer,
-            name=f"{name}_convolution",
-        )(x)
-        return cls.normalize(x, name, activation=None)
-
-    @classmethod
-    def signed(cls, x, name):
-        sign = quantizers.SteSign()
-        return layers.Activation(sign, name=f"{name}_sign")(x)
+def settings(network, way, rates=None):
+    """Epochs and highest learning rate: the chosen one, or all of `rates`."""
+    if rates:
+        return [(SEARCH, rate) for rate in rates]
+    epochs, of_floats, of_latent_weights = SETTINGS[network]
+    return [(epochs, of_floats if way == "float" else of_latent_weights)]
 
 
-def build(network, run):
-    if network == "mlp":
-        return BinaryConnectMLP.build(alpha=0.5, **RUNS[run])
-    own = {"image_size": (28, 28), "alpha": 1.5, "depth": 8, "channels": 1}
-    if run == ORDER:
-        return SignAfterNormalization.build(**own)
-    return SmallResNet.build(**own, **RUNS[run])
-
-
-def train(data, network, run, seed, args):
+def train(data, network, way, seed, epochs, images, rate):
     """The model after training; the same batches for the same seed."""
     keras.utils.set_random_seed(seed)
-    model = build(network, run)
-    epochs, rate = SETTINGS[network]
-    steps = epochs * (args.images // BATCH)
+    model = build(network, way)
     model.compile(
-        keras.optimizers.Adam(warmup_cosine(rate, steps)),
+        keras.optimizers.Adam(warmup_cosine(rate, epochs * (images // BATCH))),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,
     )
-    data.fit(model, args.images, epochs, BATCH, seed)
+    data.fit(model, images, epochs, BATCH, seed)
     return model
 
 
-def measured(data, network, run, seed, args):
-    """A row of the table."""
+def measured(data, wanted, searching=False):
+    """A row of the table, or of that of learning rates."""
     started = time.time()
-    model = train(data, network, run, seed, args)
+    model = train(data, **wanted)
     row = {
-        **accuracies(model, data),
+        **wanted,
         "parameters": model.count_params(),
         "seconds": round(time.time() - started),
+        **made_with(),
     }
-    if run == "binaryconnect_stochastic":
+    if searching:
+        found = accuracy(model, data.validation, data.validation_labels)
+        return row | {"validation_accuracy": round(found, 4)}
+    row |= accuracies(model, data)
+    if wanted["way"] == STOCHASTIC:
         row["test_accuracy_of_latent_weights"] = of_latent_weights(model, data)
-    return row | made_with()
+    return row
 
 
 def of_latent_weights(model, data):
@@ -168,79 +105,79 @@ def of_latent_weights(model, data):
     return accuracies(model, data)["test_accuracy"]
 
 
-def rows():
-    if not TABLE.exists():
-        return []
-    with TABLE.open(newline="") as file:
-        return list(csv.DictReader(file))
+def all_wanted(args):
+    """What tells the rows apart that the arguments ask for."""
+    for seed in args.seeds:
+        for network in args.networks:
+            for way in NETWORKS[network]:
+                if way in args.ways:
+                    for epochs, rate in settings(network, way, args.rates):
+                        values = network, way, seed, epochs, args.images, rate
+                        yield dict(zip(KEYS, values))
 
 
-def add(row):
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+def is_there(path, wanted):
+    wanted = {name: str(value) for name, value in wanted.items()}
+    return any(wanted.items() <= row.items() for row in read(path))
 
 
-def key(network, run, seed, args):
-    epochs, rate = SETTINGS[network]
-    values = (network, run, seed, epochs, args.images, rate)
-    return dict(zip(KEYS, map(str, values)))
+def fill(path, data, args):
+    """Trains what is not in the table, and adds it."""
+    columns = KEYS + FOUND
+    if args.rates:
+        columns = [name for name in columns if not name.startswith("test")]
+    for wanted in all_wanted(args):
+        if not is_there(path, wanted):
+            row = measured(data, wanted, searching=bool(args.rates))
+            append(path, row, columns)
 
 
-def is_there(wanted):
-    return any(all(row[k] == v for k, v in wanted.items()) for row in rows())
-
-
-def spread(network, run):
+def spread(network, way):
     """Test accuracies of all seeds, in percent."""
     return [
         100 * float(row["test_accuracy"])
-        for row in rows()
-        if (row["network"], row["run"]) == (network, run)
+        for row in read(TABLE)
+        if (row["network"], row["way"]) == (network, way)
     ]
 
 
 def summary(networks):
     """A line for each way: mean, deviation, distance to float."""
     for network in networks:
-        floats = np.mean(spread(network, "float") or np.nan)
-        for run in [*RUNS, ORDER]:
-            found = spread(network, run)
+        floats = spread(network, "float")
+        for way in NETWORKS[network]:
+            found = spread(network, way)
             if found:
                 deviation = np.std(found, ddof=1) if len(found) > 1 else np.nan
-                yield (
-                    f"{network:7}{run:31}{np.mean(found):6.2f} "
-                    f"+-{deviation:5.2f}  {np.mean(found) - floats:+6.2f}  "
-                    f"({len(found)} seeds)"
-                )
+                line = f"{network:17}{way:31}{np.mean(found):6.2f}% "
+                line += f"+-{deviation:5.2f} ({len(found)} seeds)"
+                if floats:
+                    line += f" {np.mean(found) - np.mean(floats):+6.2f}"
+                yield line
 
 
-def plot(networks):
+def plot():
     """Each way as a point per seed, from many bits to few."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(
-        1, len(networks), figsize=(5.5 * len(networks), 4.5), squeeze=False
-    )
-    for panel, network in zip(panels[0], networks):
-        found = {run: spread(network, run) for run in [*RUNS, ORDER]}
-        names = [run for run in found if found[run]]
-        for place, run in enumerate(names):
-            panel.plot([place] * len(found[run]), found[run], "o", alpha=0.6)
-            panel.plot(place, np.mean(found[run]), "k_", markersize=16)
+    titles = {"resnet": "ResNet-8", "mlp": "MLP"}
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.5))
+    for panel, network in zip(panels, titles):
+        found = {way: spread(network, way) for way in NETWORKS[network]}
+        names = [way for way in found if found[way]]
+        for place, way in enumerate(names):
+            panel.plot([place] * len(found[way]), found[way], "o", alpha=0.6)
+            panel.plot(place, np.mean(found[way]), "k_", markersize=16)
         panel.set_xticks(range(len(names)))
         panel.set_xticklabels(
             [name.replace("_", " ") for name in names],
             rotation=40,
             ha="right",
         )
-        panel.set_title({"resnet": "ResNet-8", "mlp": "MLP"}[network])
+        panel.set_title(titles[network])
         panel.set_ylabel("test accuracy, %")
         panel.grid(axis="y", alpha=0.3)
     figure.tight_layout()
@@ -251,21 +188,20 @@ def plot(networks):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=pathlib.Path)
-    parser.add_argument("--networks", nargs="+", default=["resnet", "mlp"])
-    parser.add_argument("--runs", nargs="+", default=[*RUNS, ORDER])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=55000)
+    parser.add_argument("--rates", type=float, nargs="+")
     parser.add_argument("--plot", action="store_true")
     args = parser.parse_args()
-    data = None if args.plot else load(args.data)
-    for seed in [] if args.plot else args.seeds:
-        for network in args.networks:
-            for run in args.runs:
-                wanted = key(network, run, seed, args)
-                if (network, run) != ("mlp", ORDER) and not is_there(wanted):
-                    add(wanted | measured(data, network, run, seed, args))
+    if args.rates:
+        fill(RATES, load(args.data), args)
+        return
+    if not args.plot:
+        fill(TABLE, load(args.data), args)
     print(*summary(args.networks), sep="\n")
-    plot(args.networks)
+    plot()
 
 
 if __name__ == "__main__":

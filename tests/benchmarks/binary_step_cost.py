@@ -21,9 +21,8 @@ import time
 
 import keras
 import numpy as np
-from fashion_mnist_results import made_with
+from result_tables import made_with, write
 
-from fritz_compress.files import whole_file
 from fritz_compress.models import BinaryResNet
 
 TABLE = pathlib.Path(__file__).with_suffix(".csv")
@@ -88,10 +87,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=40)
     times = measure(parser.parse_args().rounds)
     rows = [row(name, own, times["float"]) for name, own in times.items()]
-    with whole_file(TABLE) as unfinished, unfinished.open("w") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write(TABLE, rows)
     csv.DictWriter(sys.stdout, rows[0], lineterminator="\n").writerows(rows)
 
 

@@ -10,18 +10,15 @@ images are seen is drawn by the seed.
 """
 
 import argparse
-import csv
-import datetime
-import importlib.metadata
 import pathlib
 
 import keras
 import numpy as np
 from fashion_mnist_data import load
+from result_tables import made_with, write
 
 from fritz_compress import convert, quantization
 from fritz_compress.convert.litert import LiteRTModel
-from fritz_compress.files import whole_file
 
 RESULTS = pathlib.Path(__file__).with_name("calibration.csv")
 METHODS = ("minmax", "average", "percentile", "least_squares")
@@ -79,24 +76,17 @@ def main():
     lines = list(rows(keras.saving.load_model(path), data, args))
     same = {
         "seed": args.seed,
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("keras", "tensorflow", "ai-edge-litert")
-        ),
+        **made_with("keras", "tensorflow", "ai-edge-litert"),
     }
-    with whole_file(RESULTS) as unfinished:
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(
-                file, [*lines[-1], *same], lineterminator="\n"
-            )
-            writer.writeheader()
-            for line in lines:
-                rounded = {
-                    key: round(float(v), 4) if isinstance(v, float) else v
-                    for key, v in line.items()
-                }
-                writer.writerow({**rounded, **same})
+    lines = [{**rounded(line), **same} for line in lines]
+    write(RESULTS, lines, list(lines[-1]))
+
+
+def rounded(line):
+    return {
+        key: round(float(v), 4) if isinstance(v, float) else v
+        for key, v in line.items()
+    }
 
 
 if __name__ == "__main__":

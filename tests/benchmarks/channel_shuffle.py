@@ -15,7 +15,6 @@ the width 1.3 (3 groups) and 3.8 points (8 groups) less error on ImageNet.
 """
 
 import argparse
-import csv
 import datetime
 import pathlib
 import time
@@ -24,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from fashion_mnist_data import load
+from result_tables import append, read
 
 from fritz_compress.models import ShuffleNetV1
 from fritz_compress.training import warmup_cosine
@@ -66,46 +66,29 @@ def accuracy(data, groups, shuffle, seed, args):
     return found, model.count_params()
 
 
-def rows():
-    if not TABLE.exists():
-        return []
-    with TABLE.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def is_there(groups, shuffle, seed, args):
     wanted = (groups, shuffle, seed, args.images, args.epochs)
     wanted = tuple(map(str, wanted))
-    return any(tuple(r[c] for c in COLUMNS[:5]) == wanted for r in rows())
-
-
-def add(row):
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    return any(tuple(r[c] for c in COLUMNS[:5]) == wanted for r in read(TABLE))
 
 
 def run(data, groups, shuffle, seed, args):
     started = time.time()
     found, parameters = accuracy(data, groups, shuffle, seed, args)
-    add(
-        {
-            "groups": groups,
-            "shuffle": shuffle,
-            "seed": seed,
-            "images": args.images,
-            "epochs": args.epochs,
-            "parameters": parameters,
-            "accuracy": f"{found:.4f}",
-            "seconds": round(time.time() - started),
-            "date": datetime.date.today().isoformat(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        }
-    )
+    row = {
+        "groups": groups,
+        "shuffle": shuffle,
+        "seed": seed,
+        "images": args.images,
+        "epochs": args.epochs,
+        "parameters": parameters,
+        "accuracy": f"{found:.4f}",
+        "seconds": round(time.time() - started),
+        "date": datetime.date.today().isoformat(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    append(TABLE, row)
 
 
 def summary(args):
@@ -115,7 +98,7 @@ def summary(args):
             wanted = str(groups), str(shuffle)
             found = [
                 100 * float(row["accuracy"])
-                for row in rows()
+                for row in read(TABLE)
                 if (row["groups"], row["shuffle"]) == wanted
                 and int(row["seed"]) in args.seeds
             ]

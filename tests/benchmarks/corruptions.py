@@ -1,6 +1,6 @@
 """Random corruptions of a packed file: none may load wrongly or crash.
 
-    python -m benchmarks.corruptions --count 20000 --csv corruptions.csv
+    python tests/benchmarks/corruptions.py --count 20000 --csv corruptions.csv
 
 Every file is one of a small model with bytes changed, removed, inserted,
 repeated or exchanged. Half of them keep their checksum and must be refused;
@@ -12,18 +12,26 @@ they must not crash, nor take over a second or more memory than a limit.
 """
 
 import argparse
-import csv
 import dataclasses
 import pathlib
 import resource
+import sys
 import tempfile
 import time
 
 import keras
 import numpy as np
-from storage_models import same_weights, signed, small_model
+from result_tables import write
 
 from fritz_compress import load_compressed, save_compressed
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from storage_models import (  # noqa: E402
+    same_weights,
+    signed,
+    small_model,
+)
 
 HEADER = 12  # Bytes up to the end of the checksum.
 
@@ -179,10 +187,7 @@ def main():
         row["backend"] = keras.backend.backend()
         print(row)
     if arguments.csv:
-        with open(arguments.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        write(arguments.csv, rows)
 
 
 if __name__ == "__main__":

@@ -41,20 +41,16 @@ them and 40 epochs of `pruned` in place of 100; and that LeNet-5 loses 0.06 as
 
 import argparse
 import pathlib
-import sys
 import time
 
+import deep_compression_results as results
 import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-from benchmarks import deep_compression_results as results  # noqa: E402
-from benchmarks.deep_compression_networks import (  # noqa: E402
+from deep_compression_networks import (
     DATASETS,
     RECIPES,
     load,
 )
-from benchmarks.deep_compression_training import (  # noqa: E402
+from deep_compression_training import (
     MIXUP,
     Run,
     adaptive,
@@ -64,10 +60,10 @@ from benchmarks.deep_compression_training import (  # noqa: E402
     rounded,
     softened,
 )
-from benchmarks.fashion_mnist_results import accuracy  # noqa: E402
+from fashion_mnist_results import accuracy
 
-import fritz_compress as fc  # noqa: E402
-from fritz_compress import callbacks  # noqa: E402
+import fritz_compress as fc
+from fritz_compress import callbacks
 
 
 def pruning(run):

@@ -4,8 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 
+import fashion_mnist_data
 import keras
-from benchmarks import fashion_mnist_data
 
 from fritz_compress.models import LeNet5, LeNet300100
 

@@ -2,12 +2,10 @@
 
 import csv
 import dataclasses
-import datetime
-import importlib.metadata
 import pathlib
 
 import numpy as np
-from benchmarks.fashion_mnist_results import replace
+from result_tables import made_with, replace
 
 from fritz_compress.files import whole_file
 from fritz_compress.ops.sparse import to_relative
@@ -154,11 +152,7 @@ def with_losses(rows):
             **row,
             "points_lost": lost("baseline", row),
             "points_below_control": lost("control", row),
-            "date": datetime.date.today().isoformat(),
-            "versions": " ".join(
-                f"{name} {importlib.metadata.version(name)}"
-                for name in ("keras", "tensorflow", "fritz_compress")
-            ),
+            **made_with(),
         }
         for row in rows
     ]

@@ -6,7 +6,7 @@ import time
 
 import keras
 import numpy as np
-from benchmarks.deep_compression_networks import CLASSES, Recipe
+from deep_compression_networks import CLASSES, Recipe
 from keras import ops
 
 from fritz_compress.files import whole_file

@@ -29,8 +29,8 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from fashion_mnist_results import replace
 from keras import layers
+from result_tables import replace
 
 from fritz_compress import training
 from fritz_compress.analysis import profile

@@ -22,7 +22,8 @@ import keras
 import tensorflow as tf
 from fashion_mnist import trained
 from fashion_mnist_data import load
-from fashion_mnist_results import accuracies, made_with, replace
+from fashion_mnist_results import accuracies
+from result_tables import made_with, replace
 
 from fritz_compress.analysis import profile
 from fritz_compress.models import CifarResNet

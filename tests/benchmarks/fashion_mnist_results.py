@@ -1,11 +1,10 @@
 """Table, curves and picture of what pruning costs on Fashion-MNIST."""
 
 import csv
-import datetime
-import importlib.metadata
 import pathlib
 
 import numpy as np
+from result_tables import made_with, replace
 
 from fritz_compress.analysis import profile
 from fritz_compress.files import whole_file
@@ -27,16 +26,6 @@ def accuracies(model, data):
         "test_accuracy": (data.test, data.test_labels),
     }
     return {name: round(accuracy(model, *p), 4) for name, p in parts.items()}
-
-
-def made_with():
-    """Columns of a table: the date, and versions."""
-    names = ("keras", "tensorflow", "fritz_compress")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in names]
-    return {
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(versions),
-    }
 
 
 def kernel_sparsity(model):
@@ -82,24 +71,6 @@ def curve(name, args):
             "validation_accuracy": line["val_accuracy"],
             "pruned": line.get("sparsity") or line.get("pruned_fraction", 0),
         }
-
-
-def replace(path, lines, **keys):
-    """Writes `lines` in place of those that have these values."""
-    rows = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    rows = [
-        row
-        for row in rows
-        if any(row[name] != str(value) for name, value in keys.items())
-    ]
-    rows += lines
-    with whole_file(path) as unfinished, unfinished.open("w") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def plot():

@@ -28,8 +28,8 @@ import numpy as np
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-from benchmarks import applications  # noqa: E402
-from benchmarks.applications import TOLERANCE  # noqa: E402
+import applications  # noqa: E402
+from applications import TOLERANCE  # noqa: E402
 
 # Run by a process that imports nothing of ours: one folder per line.
 USE = """
@@ -87,8 +87,8 @@ for folder in sys.stdin:
 def build(name):
     """The backbone with weights that keep signals alive, and inputs."""
     import keras
-    from benchmarks.hub_configurations import SEQUENCE, SOUND, backbone
     from helpers import distinct_weights
+    from hub_configurations import SEQUENCE, SOUND, backbone
 
     model = distinct_weights(backbone(name))
     rng = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def build(name):
 def sample(rng, tensor, length, count=8):
     """Random data for an input, of the kind that its name tells."""
     import keras
-    from benchmarks.hub_configurations import VOCABULARY
+    from hub_configurations import VOCABULARY
 
     shape = (count, *(size or length for size in tensor.shape[1:]))
     dtype = keras.backend.standardize_dtype(tensor.dtype)
@@ -240,7 +240,7 @@ def main():
     parser.add_argument("--csv", default=TESTS / "benchmarks/hub_backbones.csv")
     args = parser.parse_args()
     import keras
-    from benchmarks.hub_configurations import names
+    from hub_configurations import names
 
     rows, use = [], Elsewhere()
     for name in args.models or names():

@@ -18,7 +18,6 @@ row for the same kernel in it.
 """
 
 import argparse
-import csv
 import datetime
 import importlib.metadata
 import json
@@ -32,6 +31,7 @@ import tempfile
 import time
 
 import numpy as np
+from result_tables import append
 
 TABLE = pathlib.Path(__file__).with_suffix(".csv")
 DECAY = 0.5  # The i-th singular value is about the i-th power of -DECAY.
@@ -160,12 +160,7 @@ def main():
         return
     with tempfile.TemporaryDirectory() as folder:
         for line in rows(args, pathlib.Path(folder)):
-            new = not args.table.exists()
-            with args.table.open("a", newline="") as file:
-                writer = csv.DictWriter(file, line, lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerow(line)
+            append(args.table, line)
             print(line, flush=True)
 
 

@@ -1,6 +1,6 @@
 """Writes the words that deflate knows before it reads an architecture.
 
-    python -m benchmarks.make_architecture_words words.txt
+    python tests/benchmarks/make_architecture_words.py words.txt
 
 They are configurations of the usual layers, the commonest last, as deflate
 points back to near ones in fewer bits. The file in the package was made so on

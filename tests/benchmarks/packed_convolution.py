@@ -22,7 +22,6 @@ other programs disturb. Rows are written to `packed_convolution.csv`.
 """
 
 import argparse
-import csv
 import json
 import math
 import os
@@ -315,13 +314,10 @@ def main():
     if args.library:
         print(json.dumps(measured(args)))
         return
-    from fashion_mnist_results import made_with
+    from result_tables import made_with, write
 
     lines = [{**row, **made_with()} for row in rows(args)]
-    with args.table.open("w", newline="") as file:
-        writer = csv.DictWriter(file, lines[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write(args.table, lines)
     for line in lines:
         print(line)
 

@@ -25,7 +25,6 @@ palettes.csv: 2026-11-23, coremltools 9.0, keras 3.15.1, tensorflow 2.21.0.
 
 import argparse
 import contextlib
-import csv
 import io
 import pathlib
 import tempfile
@@ -33,6 +32,7 @@ import time
 
 import keras
 import numpy as np
+from result_tables import write
 
 HERE = pathlib.Path(__file__).resolve().parent
 COLUMNS = ("bits", "method", "bytes", "ratio", "sqnr", "seconds")
@@ -49,10 +49,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = list(measure(pathlib.Path(folder), options.bits))
-    with open(options.csv, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write(options.csv, rows, COLUMNS)
 
 
 def measure(folder, bits):

@@ -20,15 +20,13 @@ in turn and writes `quantization_aware_speed.csv`.
 """
 
 import argparse
-import csv
-import datetime
-import importlib.metadata
 import pathlib
 import sys
 import time
 
 import keras
 import numpy as np
+import result_tables
 from fashion_mnist_data import load
 from keras import layers
 
@@ -256,21 +254,11 @@ def speed(data, args):
 
 def write(path, rows):
     """All rows at once; numbers that there are not stay empty."""
-    same = {
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("keras", "tensorflow", "ai-edge-litert")
-        ),
-    }
+    same = result_tables.made_with("keras", "tensorflow", "ai-edge-litert")
     fields = dict.fromkeys(key for row in rows for key in row)
-    with whole_file(path) as unfinished:
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, [*fields, *same], lineterminator="\n")
-            writer.writeheader()
-            for row in rows:
-                print(row)
-                writer.writerow({**row, **same})
+    print(*rows, sep="\n")
+    lines = [{**row, **same} for row in rows]
+    result_tables.write(path, lines, [*fields, *same])
 
 
 def main():

@@ -17,9 +17,6 @@ was: seeds in the file are not run again.
 import argparse
 import collections
 import concurrent.futures
-import csv
-import datetime
-import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -27,6 +24,8 @@ import pathlib
 import random
 import sys
 import traceback
+
+import result_tables
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 COLUMNS = "backend kind models calls failed seeds date versions".split()
@@ -68,11 +67,7 @@ def rows(results, backend):
     """The table: all models, what was discarded, and every kind."""
     note = {
         "backend": backend,
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{name} {importlib.metadata.version(name)}"
-            for name in ("keras", backend)
-        ),
+        **result_tables.made_with("keras", backend),
     }
 
     def row(kind, some, calls=""):
@@ -96,19 +91,11 @@ def rows(results, backend):
 
 
 def write(path, results, backend):
-    others = []
-    if path.exists():
-        with path.open(newline="") as file:
-            others = [
-                r for r in csv.DictReader(file) if r["backend"] != backend
-            ]
+    others = [r for r in result_tables.read(path) if r["backend"] != backend]
     table = sorted(
         [*others, *rows(results, backend)], key=lambda r: r["backend"]
     )
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    result_tables.write(path, table, COLUMNS)
 
 
 def read(journal):

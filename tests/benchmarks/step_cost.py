@@ -28,6 +28,7 @@ import sys
 import time
 
 import numpy as np
+from result_tables import append
 
 INPUT, CLASSES, BATCH, FREQUENCY = (96, 96, 3), 10, 16, 100
 WARM_UP = 3  # Rounds in which functions are traced.
@@ -214,12 +215,8 @@ def main():
             text=True,
         )
         rows.append(json.loads(result.stdout.splitlines()[-1]))
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+    for row in rows:
+        append(TABLE, row)
     csv.DictWriter(sys.stdout, rows[0], lineterminator="\n").writerows(rows)
 
 

@@ -16,9 +16,6 @@ WORK.
 """
 
 import argparse
-import csv
-import datetime
-import importlib.metadata
 import pathlib
 import time
 
@@ -26,6 +23,7 @@ import judge
 import keras
 import numpy as np
 from PIL import Image
+from result_tables import made_with, write
 
 import fritz_compress as fc
 from fritz_compress.convert.pictures import picture_grid, to_pixels
@@ -102,10 +100,7 @@ def main():
             columns[f"{row['bits']} bits, {row['codebooks']}"] = pictures
             print(row, flush=True)
     if args.csv:
-        with args.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write(args.csv, rows, COLUMNS)
     if args.sheet:
         grid = {name: list(some[:4]) for name, some in columns.items()}
         Image.fromarray(picture_grid(grid)).save(args.sheet)
@@ -122,11 +117,7 @@ def quantized(args, name, student, photos, float_pictures, targets):
     slug = name.replace(", ", "_").replace(" ", "_")
     common = {
         "bits": name,
-        "date": datetime.date.today().isoformat(),
-        "versions": " ".join(
-            f"{package} {importlib.metadata.version(package)}"
-            for package in ("keras", "tensorflow", "coremltools")
-        ),
+        **made_with("keras", "tensorflow", "coremltools"),
     }
     compared = (photos, float_pictures, targets)
     path = args.work / f"student_{slug}_clustered.mlmodel"

@@ -16,7 +16,6 @@ so far are kept in FOLDER: the same command goes on after a kill. One thread.
 """
 
 import argparse
-import csv
 import json
 import pathlib
 import time
@@ -25,8 +24,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from fashion_mnist_data import load
-from fashion_mnist_results import made_with
 from keras import layers
+from result_tables import made_with, write
 
 from fritz_compress import distillation, training
 from fritz_compress.files import whole_file
@@ -199,11 +198,7 @@ def main():
     same = made_with()
     columns = ["taught_by", "temperature", "seed", "validation", "test"]
     columns += ["test_spread", "epoch_cpu_seconds", *same]
-    with whole_file(RESULTS) as unfinished:
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({**rounded(row), **same} for row in rows)
+    write(RESULTS, [{**rounded(row), **same} for row in rows], columns)
 
 
 if __name__ == "__main__":

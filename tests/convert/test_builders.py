@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from benchmarks.applications import settle_statistics
+from applications import settle_statistics
 from helpers import distinct_weights
 from short_networks import Short1, Short2
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from benchmarks.applications import difference, settle_statistics
+from applications import difference, settle_statistics
 from helpers import distinct_weights
 
 from fritz_compress import models

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import plain_layers as plain
 import pytest
-from benchmarks.applications import difference, settle_statistics
+from applications import difference, settle_statistics
 from helpers import distinct_weights
 from short_networks import REPEATS, Short1, Short2
 

@@ -3,7 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from benchmarks.applications import difference
+from applications import difference
 from helpers import distinct_weights
 
 from fritz_compress.models import SqueezeNet

@@ -140,6 +140,21 @@ def test_model_is_not_changed_and_a_seed_repeats():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int32", "uint8"])
+def test_data_of_any_type_reach_the_first_layer_as_its_model_has_them(dtype):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 2)), layers.Conv2D(8, 3, name="first")]
+    )
+    distinct_weights(model)
+    data = np.random.default_rng(1).integers(0, 9, (20, 8, 8, 2))
+    settings = {"first": product(2, 2)}
+    found, same = (
+        error_corrected_codes(model, settings, data.astype(name), seed=3)
+        for name in (dtype, "float32")
+    )
+    assert (found["first"].codes == same["first"].codes).all()
+
+
 @pytest.mark.slow
 def test_accuracy_of_a_trained_network():
     images, labels = datasets.load_digits(return_X_y=True)

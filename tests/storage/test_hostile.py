@@ -4,10 +4,10 @@ import json
 import time
 import tracemalloc
 
+import corruptions
 import keras
 import numpy as np
 import pytest
-from benchmarks import corruptions
 from keras import layers
 from storage_models import (
     arrays,

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from benchmarks.applications import TOLERANCE, build, difference, draw
+from applications import TOLERANCE, build, difference, draw
 from silencing_oracle import removed_channels, silenced_outputs
 
 from fritz_compress.surgery import channel_groups, remove_filters

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from benchmarks.applications import TOLERANCE, difference, settle_statistics
+from applications import TOLERANCE, difference, settle_statistics
 from helpers import distinct_weights
 from short_networks import Short1, Short2
 from silencing_oracle import silenced_outputs

@@ -10,8 +10,8 @@ pytest.importorskip(
     "keras_hub", reason="needs the extra: pip install fritz_compress[hub]"
 )
 
-from benchmarks.applications import TOLERANCE, draw  # noqa: E402
-from benchmarks.hub_backbones import (  # noqa: E402
+from applications import TOLERANCE, draw  # noqa: E402
+from hub_backbones import (  # noqa: E402
     build,
     difference,
     outputs_of,
