@@ -167,7 +167,7 @@ class _Replacing:
             relu = node.operation
             calls = list(self.around.calls(relu))
             if is_relu(relu) and all(map(self._is_only_signed, calls)):
-                self.replaced[relu] = [keras.layers.Identity(name=relu.name)]
+                self.replaced[relu] = []
 
     def _is_only_signed(self, node):
         """Whether what a ReLU makes of normalized numbers becomes signs."""

@@ -37,7 +37,8 @@ def rebuild(
         flow: The labelled original.
         keep: From labels to the indices of those that are kept.
         replaced: Layers that others take the place of, one after the other;
-            these keep the values that they have.
+            these keep the values that they have. Of none, what the layer was
+            called with goes on as it is.
     """
     rebuilding = _Rebuilding(flow, keep, replaced or {})
     model = rebuilding.model(flow.graph.model)
@@ -99,12 +100,14 @@ class _Rebuilding:
         """The counterpart of a layer, a raw operation or a nested model.
 
         Of several that replace one layer the first; `call` calls the others.
+        Where none does the layer itself, which is not called.
         """
         if operation not in self.copies:
             if is_graph(operation):
                 self.model(operation)
             elif operation in self.replaced:
-                self.copies[operation] = self.replaced[operation][0]
+                chain = self.replaced[operation] or [operation]
+                self.copies[operation] = chain[0]
             else:
                 self.copies[operation] = self.resized(operation)
             self.originals[self.copies[operation]] = operation
@@ -112,7 +115,9 @@ class _Rebuilding:
 
     def counterparts(self, layer):
         """All that takes the place of a layer, one after the other."""
-        return self.replaced.get(layer) or [self.operation(layer)]
+        if layer in self.replaced:
+            return self.replaced[layer]
+        return [self.operation(layer)]
 
     def call(self, operation, *args, **kwargs):
         """Calls a counterpart as its original was, with constants cut."""
@@ -120,6 +125,8 @@ class _Rebuilding:
         rewrite = self.flow.rewrites.get(original)
         if rewrite is not None:
             return rewrite(self.keep)(operation, *args, **kwargs)
+        if not self.replaced.get(original, [operation]):
+            return [*args, *kwargs.values()][0]
         outputs = operation(*args, **kwargs)
         for further in self.replaced.get(original, [])[1:]:
             outputs = further(outputs)

@@ -18,9 +18,8 @@ over the seeds and draws `binary_networks.png`; `--plot` does only that.
         --networks resnet mlp --ways float bwn xnor --seeds 0
 
 is how the learning rates were chosen: it trains `SEARCH` epochs with each and
-adds the accuracy on the images held out to `binary_networks_rates.csv`. Floats
-have the rate that is best for them, all latent weights the one that is best
-for BWN and XNOR-Net on average. No test image is looked at.
+adds the accuracy on the images held out to `binary_networks_rates.csv`, where
+one rate is the best for float, BWN and XNOR-Net. No test image is looked at.
 """
 
 import argparse
@@ -41,25 +40,17 @@ TABLE = pathlib.Path(__file__).with_suffix(".csv")
 RATES = TABLE.with_name("binary_networks_rates.csv")
 BATCH = 128
 SEARCH = 2
-# Epochs, and the highest learning rates of float and of latent weights.
+# Epochs, and the highest learning rate.
 SETTINGS = {
-    "resnet": (6, 1e-2, 3e-2),
-    "mlp": (6, 3e-3, 3e-3),
-    "mlp_unnormalized": (6, 3e-3, 3e-3),
+    "resnet": (6, 3e-2),
+    "mlp": (6, 3e-3),
+    "mlp_unnormalized": (6, 3e-3),
 }
 KEYS = "network way seed epochs images rate".split()
 FOUND = (
     "parameters validation_accuracy test_accuracy "
     "test_accuracy_of_latent_weights seconds date versions"
 ).split()
-
-
-def settings(network, way, rates=None):
-    """Epochs and highest learning rate: the chosen one, or all of `rates`."""
-    if rates:
-        return [(SEARCH, rate) for rate in rates]
-    epochs, of_floats, of_latent_weights = SETTINGS[network]
-    return [(epochs, of_floats if way == "float" else of_latent_weights)]
 
 
 def train(data, network, way, seed, epochs, images, rate):
@@ -109,9 +100,12 @@ def all_wanted(args):
     """What tells the rows apart that the arguments ask for."""
     for seed in args.seeds:
         for network in args.networks:
+            settings = [SETTINGS[network]]
+            if args.rates:
+                settings = [(SEARCH, rate) for rate in args.rates]
             for way in NETWORKS[network]:
                 if way in args.ways:
-                    for epochs, rate in settings(network, way, args.rates):
+                    for epochs, rate in settings:
                         values = network, way, seed, epochs, args.images, rate
                         yield dict(zip(KEYS, values))
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import distinct_weights
-from keras import layers
+from keras import layers, ops
 
 import fritz_compress as fc
 from fritz_compress.binarization import BinarizationConfig
@@ -93,7 +93,7 @@ def test_a_relu_before_a_sign_goes():
         network(), {"layer_type_configs": {"Conv2D": SIGNS}}
     )
     found = kinds(binary)
-    assert found["first_relu"] is layers.Identity
+    assert "first_relu" not in found
     assert found["second_relu"] is layers.Activation
     assert "second_normalization" not in found
     seen = keras.Model(binary.inputs, binary.get_layer("second").input).predict(
@@ -101,6 +101,39 @@ def test_a_relu_before_a_sign_goes():
     )
     assert (seen < 0).any() and (seen > 0).any()
     assert [row.note for row in report.binarized] == [""]
+
+
+def test_a_relu_goes_from_a_sequential_model_too():
+    convolution = layers.Conv2D(6, 3, name="second")
+    chain = [
+        layers.Conv2D(6, 3, name="first"),
+        layers.BatchNormalization(),
+        layers.ReLU(name="relu"),
+        convolution,
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *chain])
+    distinct_weights(model)
+    config = {**SIGNS, "kernel_quantizer": "ste_sign"}
+    binary, _ = fc.binarize(model, config)
+    assert [type(layer).__name__ for layer in binary.layers] == [
+        *("Conv2D", "BatchNormalization", "BinaryConv2D"),
+        *("GlobalAveragePooling2D", "Dense"),
+    ]
+    # The same of ordinary layers: signs in the place of the ReLU.
+    convolution.kernel.assign(ops.sign(convolution.kernel))
+    x = inputs = keras.Input((8, 8, 3))
+    for layer in chain:
+        if isinstance(layer, layers.ReLU):
+            layer = layers.Activation(ops.sign)
+        x = layer(x)
+    np.testing.assert_allclose(
+        binary.predict(pictures(), verbose=0),
+        keras.Model(inputs, x).predict(pictures(), verbose=0),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_a_relu_that_others_read_stays_and_a_normalization_comes():
