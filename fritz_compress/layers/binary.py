@@ -233,6 +233,10 @@ class XnorConv2D(BinaryConv2D):
     padding included. Gradients flow neither through `alpha` nor through `K`:
     the paper does not say, and it made steps slower without gain.
 
+    Try `BinaryConv2D` with the same kernel quantizer first. It has no `K`, nor
+    has the code of the paper's authors, and learned more on Fashion-MNIST
+    (`tests/benchmarks/binary_networks.csv`).
+
     Args:
         filters, kernel_size, strides, padding: As of `keras.layers.Conv2D`.
         kernel_quantizer: As of `BinaryConv2D`, by default

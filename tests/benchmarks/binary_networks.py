@@ -14,6 +14,9 @@ augmentation; epochs and learning rates as in `SETTINGS`. The test accuracy is
 looked at once, after the last epoch. Then prints means and standard deviations
 over the seeds and draws `binary_networks.png`; `--plot` does only that.
 
+`mlp_unnormalized` is the MLP without its normalizations, to see what scales
+are worth where nothing takes them out again.
+
     python tests/benchmarks/binary_networks.py --rates 0.003 0.01 0.03 0.1
         --networks resnet mlp --ways float bwn xnor --seeds 0
 
@@ -182,8 +185,9 @@ def plot():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=pathlib.Path)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
-    parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    for name, choices in ("--networks", NETWORKS), ("--ways", WAYS):
+        choices = list(choices)
+        parser.add_argument(name, nargs="+", choices=choices, default=choices)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=55000)
     parser.add_argument("--rates", type=float, nargs="+")
