@@ -17,12 +17,13 @@ over the seeds and draws `binary_networks.png`; `--plot` does only that.
 `mlp_unnormalized` is the MLP without its normalizations, to see what scales
 are worth where nothing takes them out again.
 
-    python tests/benchmarks/binary_networks.py --rates 0.003 0.01 0.03 0.1
-        --networks resnet mlp --ways float bwn xnor --seeds 0
+    python tests/benchmarks/binary_networks.py --networks resnet --seeds 0
+        --ways float bwn xnor --rates 0.01 0.03 0.1
 
-is how the learning rates were chosen: it trains `SEARCH` epochs with each and
-adds the accuracy on the images held out to `binary_networks_rates.csv`, where
-one rate is the best for float, BWN and XNOR-Net. No test image is looked at.
+is how the learning rates were chosen, the MLP's from 0.001 on: it trains
+`SEARCH` epochs with each and adds the accuracy on the images held out to
+`binary_networks_rates.csv`. All ways have the rate that is the best for these
+three on average. No test image is looked at.
 """
 
 import argparse
