@@ -73,6 +73,20 @@ def test_learning_rates_see_no_test_image(command, monkeypatch):
     assert all(0 < float(r["validation_accuracy"]) <= 1 for r in rows)
 
 
+@pytest.mark.parametrize("network", ["resnet", "mlp"])
+def test_the_rate_is_the_best_one_that_was_tried(network):
+    found = {}
+    for row in read(binary_networks.RATES):
+        if row["network"] == network:
+            accuracies = found.setdefault(float(row["rate"]), {})
+            accuracies[row["way"]] = float(row["validation_accuracy"])
+    assert all(set(ways) == {"float", "bwn", "xnor"} for ways in found.values())
+    means = {rate: np.mean(list(ways.values())) for rate, ways in found.items()}
+    best = max(means, key=means.get)
+    assert min(means) < best < max(means)
+    assert binary_networks.SETTINGS[network][1] == best
+
+
 def mean(network, way):
     rows = [
         r for r in read(TABLE) if (r["network"], r["way"]) == (network, way)

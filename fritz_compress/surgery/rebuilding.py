@@ -125,10 +125,11 @@ class _Rebuilding:
         rewrite = self.flow.rewrites.get(original)
         if rewrite is not None:
             return rewrite(self.keep)(operation, *args, **kwargs)
-        if not self.replaced.get(original, [operation]):
+        chain = self.replaced.get(original, [operation])
+        if not chain:
             return [*args, *kwargs.values()][0]
         outputs = operation(*args, **kwargs)
-        for further in self.replaced.get(original, [])[1:]:
+        for further in chain[1:]:
             outputs = further(outputs)
         return outputs
 

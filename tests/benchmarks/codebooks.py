@@ -38,10 +38,6 @@ import numpy as np
 from result_tables import replace
 
 HERE = pathlib.Path(__file__).resolve().parent
-COLUMNS = (
-    "weights arrays numbers size method error worst seconds cpu_seconds "
-    "slower cpu_slower"
-).split()
 MOST_EXACT = 150_000  # Numbers: kmeans1d's table has 16 bytes for each entry.
 METHODS = ("ours", "zeros kept", "scikit-learn", "coremltools", "kmeans1d")
 TFMOT_STARTS = ("LINEAR", "DENSITY_BASED", "KMEANS_PLUS_PLUS")

@@ -22,17 +22,23 @@ def write(path, rows, columns=None):
 
     with whole_file(path) as unfinished:
         with unfinished.open("w", newline="") as file:
-            _write(file, rows, columns or list(rows[0]))
+            writer = _writer(file, columns or list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def append(path, row, columns=None):
-    """Adds a row, which stays there if the command is killed."""
-    columns = columns or list(row)
+    """Adds a row, which stays there if the command is killed.
+
+    A table that there is keeps its columns.
+    """
     if not path.exists():
         write(path, [row], columns)
         return
+    with path.open(newline="") as file:
+        columns = next(csv.reader(file))
     with path.open("a", newline="") as file:
-        _write(file, [row], columns, header=False)
+        _writer(file, columns).writerow(row)
 
 
 def replace(path, rows, **keys):
@@ -56,8 +62,5 @@ def made_with(*names):
     }
 
 
-def _write(file, rows, columns, header=True):
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
+def _writer(file, columns):
+    return csv.DictWriter(file, columns, lineterminator="\n")
